@@ -1,0 +1,84 @@
+"""Obtains the first token from a person and stores it: one device flow from code to file.
+
+The machine of the flow is ``oauth.grant``; this room carries its requests, waits by the clock and
+writes the result under the credential lock. Where the person reads the code (a terminal, an error
+message in an agent) is the caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from bridge.clock import Clock
+from bridge.credentials.device import Device
+from bridge.credentials.store import Credential, Store
+from bridge.errors import AuthorizationServerError, CredentialUnreadable
+from bridge.oauth.endpoint import Endpoint
+from bridge.oauth.grant import DeviceGrant, Granted, Invitation, Wait
+from bridge.providers import OAuth
+
+
+class Login:
+    """One device flow. Call :meth:`begin`, show the invitation, then await :meth:`finish`."""
+
+    def __init__(
+        self, *, store: Store, oauth: OAuth, endpoint: Endpoint, clock: Clock, device: Device
+    ) -> None:
+        self._store = store
+        self._oauth = oauth
+        self._endpoint = endpoint
+        self._clock = clock
+        self._device = device
+        self._grant = DeviceGrant(oauth, {})
+
+    async def begin(self) -> Invitation:
+        """Start the flow and return what the person needs.
+
+        Finds out first whether the result can be stored, so that nobody approves in vain. Raises
+        ``CredentialUnreadable`` where not, ``AuthorizationServerError`` where no flow starts.
+        """
+        self._store.check_writable()
+        try:
+            self._device.persist()
+        except OSError as error:
+            raise CredentialUnreadable(
+                f"the device id cannot be written ({error.strerror}): mend that, then try again"
+            ) from None
+        self._grant = DeviceGrant(self._oauth, self._device.grant_headers())
+        reply = await self._endpoint.send(self._grant.begin())
+        return self._grant.started(reply, self._clock.now())
+
+    async def finish(self, waiting: Callable[[Wait], None] = lambda _: None) -> Credential:
+        """Poll until the person has decided, then store the token.
+
+        *waiting* is told before each wait. Raises ``LoginDenied``, ``LoginExpired`` or a
+        ``CredentialError``. Cancelling ends the polling; a token that was granted is stored first.
+        """
+        step: Wait | Granted = self._grant.first_wait
+        while isinstance(step, Wait):
+            waiting(step)
+            await self._clock.sleep(step.seconds)
+            step = await self._poll()
+        return await _uncancelled(self._store_token(step))
+
+    async def _poll(self) -> Wait | Granted:
+        try:
+            reply = await self._endpoint.send(self._grant.poll())
+        except AuthorizationServerError as error:
+            return self._grant.unheard(str(error), self._clock.now())
+        return self._grant.heard(reply, self._clock.now())
+
+    async def _store_token(self, granted: Granted) -> Credential:
+        async with self._store.lock():
+            return await asyncio.to_thread(self._store.replace, granted.token)
+
+
+async def _uncancelled(work: Coroutine[None, None, Credential]) -> Credential:
+    """Run *work* to its end even if the caller is cancelled meanwhile, then let it be cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

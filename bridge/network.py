@@ -1,0 +1,141 @@
+"""Opens the one HTTP client through which login, refresh and traffic go out.
+
+One place decides about outbound proxies, extra certificate authorities and pooling, so that a
+setting which holds for one of the three holds for all.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # not in typeshed
+
+import aiohttp
+from yarl import URL
+
+from bridge.errors import ConfigError
+
+CONNECT_SECONDS: Final = 10.0
+#: Idle connections are given up before the servers that we know of close them (nginx: 60 to 75 s).
+KEEPALIVE_SECONDS: Final = 55.0
+READ_BUFFER: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """How to reach the world: *proxies* by scheme (``https``, ``http``), *no_proxy*, *ca_file*."""
+
+    proxies: Mapping[str, str]
+    no_proxy: str = ""
+    ca_file: str | None = None
+
+    def proxy_for(self, url: URL) -> str | None:
+        """Return the proxy that requests to *url* go through, or ``None`` for a direct connection.
+
+        Loopback is never proxied, as the key of a local server is nobody else's business.
+        """
+        host = url.host or ""
+        if host in {"127.0.0.1", "localhost", "::1"}:
+            return None
+        proxy = self.proxies.get(url.scheme)
+        if not proxy or proxy_bypass_environment(host, {"no": self.no_proxy}):
+            return None
+        return proxy
+
+
+def outbound(
+    environment: Mapping[str, str], proxy: str | None = None, ca_file: str | None = None
+) -> Outbound:
+    """Return the outbound settings that configuration (*proxy*, *ca_file*) and *environment* give.
+
+    The configuration wins; ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (in either case) and
+    ``SSL_CERT_FILE`` follow. Raises ``ConfigError`` for a proxy that is not an ``http://`` URL.
+    """
+
+    def variable(name: str) -> str:
+        return environment.get(name.lower()) or environment.get(name) or ""
+
+    https = proxy or variable("HTTPS_PROXY") or variable("ALL_PROXY")
+    plain = proxy or environment.get("http_proxy") or variable("ALL_PROXY")
+    for url in filter(None, (https, plain)):
+        if not url.startswith(("http://", "https://")) or not URL(url).host:
+            raise ConfigError(
+                f"network.proxy: {URL(url).scheme or 'this'} is no proxy that bridge can use: "
+                "write http://HOST:PORT"
+            )
+    return Outbound(
+        {"https": https, "http": plain},
+        variable("NO_PROXY"),
+        ca_file or environment.get("SSL_CERT_FILE") or None,
+    )
+
+
+class Client:
+    """The outgoing HTTP client: a pool of connections, and the settings they are opened with.
+
+    Made inside a running event loop and closed with :meth:`close`. Safe for concurrent use.
+    """
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=_tls(outbound.ca_file),
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ttl_dns_cache=60,
+            ),
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            max_line_size=64 * 1024,
+            max_field_size=64 * 1024,
+        )
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        idle_seconds: float | None,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> aiohttp.ClientResponse:
+        """Send one request and return when the head of its answer is here.
+
+        The URL goes out as it is, without re-encoding; redirects are not followed and nothing is
+        decompressed. *idle_seconds* bounds each silence, before and after the head, and there is
+        no total limit. Raises ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError``.
+        """
+        target = URL(url, encoded=True)
+        return await self._session.request(
+            method,
+            target,
+            headers=headers,
+            data=body or None,
+            proxy=self._outbound.proxy_for(target),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=None, sock_connect=connect_seconds, sock_read=idle_seconds
+            ),
+        )
+
+    async def close(self) -> None:
+        """Close every connection; call once no request is under way."""
+        await self._session.close()
+
+
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"network.ca_file: {ca_file} cannot be used ({error}): name a readable PEM file"
+            ) from None
+    return context

@@ -1,0 +1,1 @@
+"""What the standards say: RFC 6749 (token, refresh) and RFC 8628 (device grant)."""

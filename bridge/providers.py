@@ -1,0 +1,156 @@
+"""Lists the providers: where each is asked, how it is proved to be us, and which models it has.
+
+A provider is a row of data. Rows are made from the built-in catalogue and from what the
+environment and the configuration change; the room reads neither itself, it is handed mappings.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+from bridge.errors import ConfigError
+
+KIMI_OAUTH_HOST: Final = "https://auth.kimi.com"
+KIMI_BASE_URL: Final = "https://api.kimi.com/coding/v1"
+#: Public client id of the official CLIs (no secret, no PKCE, no scope), the same in both regions.
+KIMI_CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
+
+#: Names that are paths of our own, or of every provider's, and so never a provider's name.
+RESERVED_NAMES: Final = frozenset(
+    {"health", "metrics", "status", "api", "v1", "messages", "chat", "responses", "models", "hello"}
+)
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Dialect(enum.StrEnum):
+    """The language that a client speaks, and so the one its errors are worded in."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+
+
+class Auth(enum.StrEnum):
+    """How a provider knows us."""
+
+    OAUTH = "oauth"
+    KEY = "key"
+    PASSTHROUGH = "passthrough"
+
+
+class KeyHeader(enum.StrEnum):
+    """The header that carries the credential upstream."""
+
+    BEARER = "authorization"
+    API_KEY = "x-api-key"
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """The authorization server of a provider (RFC 8628): its host, and the client we are to it."""
+
+    host: str
+    client_id: str
+
+    @property
+    def device_authorization_endpoint(self) -> str:
+        """The URL at which a device flow starts."""
+        return f"{self.host}/api/oauth/device_authorization"
+
+    @property
+    def token_endpoint(self) -> str:
+        """The URL at which a device code or a refresh token becomes an access token."""
+        return f"{self.host}/api/oauth/token"
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The model names that a client is told to use: *primary* for work, *fast* for small calls."""
+
+    primary: str
+    fast: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One row of the catalogue.
+
+    *surfaces* maps a dialect to the base URL of that surface, without a trailing slash. An
+    Anthropic base does not end in ``/v1`` and an OpenAI base does, as the official SDKs have it.
+    *headers* are added to every request; an empty value removes the header instead.
+    """
+
+    name: str
+    auth: Auth
+    surfaces: Mapping[Dialect, str]
+    models: Models
+    title: str = ""
+    key_header: KeyHeader = KeyHeader.BEARER
+    oauth: OAuth | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        for url in self.surfaces.values():
+            checked_url(url, f"providers.{self.name}")
+        if self.oauth is not None:
+            checked_url(self.oauth.host, f"providers.{self.name}.oauth_host")
+
+
+def checked_url(url: str, key: str) -> str:
+    """Return *url* if a credential may go there: https, or http to loopback.
+
+    Raises ``ConfigError`` naming *key*.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{key}: {url!r} is no URL ({error}): write https://HOST/…") from None
+    if not host or parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{key}: {url!r} is no base URL: write https://HOST/PATH, no user, query or fragment"
+        )
+    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
+        return url
+    raise ConfigError(
+        f"{key}: {url!r} would carry the credential unencrypted: use https:// "
+        "(http:// is for loopback only)"
+    )
+
+
+def kimi(environment: Mapping[str, str], device_headers: Mapping[str, str]) -> Provider:
+    """Return the row of Kimi as *environment* and the device identity make it.
+
+    ``KIMI_CODE_OAUTH_HOST`` (else ``KIMI_OAUTH_HOST``) and ``KIMI_CODE_BASE_URL`` count as they
+    do for the official CLI: an empty value falls through to the default and a trailing slash is
+    dropped. Raises ``ConfigError`` when one of them is not a place for a credential.
+    """
+    host = environment.get("KIMI_CODE_OAUTH_HOST") or environment.get("KIMI_OAUTH_HOST")
+    host = (host or KIMI_OAUTH_HOST).rstrip("/")
+    checked_url(host, "KIMI_CODE_OAUTH_HOST")
+    base = (environment.get("KIMI_CODE_BASE_URL") or KIMI_BASE_URL).rstrip("/")
+    checked_url(base, "KIMI_CODE_BASE_URL")
+    openai = base if base.endswith("/v1") else f"{base}/v1"
+    return Provider(
+        name="kimi",
+        title="Kimi",
+        auth=Auth.OAUTH,
+        surfaces=MappingProxyType(
+            {Dialect.ANTHROPIC: openai.removesuffix("/v1"), Dialect.OPENAI: openai}
+        ),
+        models=Models(primary="kimi-k2.5", fast="kimi-k2.5"),
+        oauth=OAuth(host=host, client_id=KIMI_CLIENT_ID),
+        headers=MappingProxyType(dict(device_headers)),
+    )
+
+
+def with_headers(provider: Provider, headers: Mapping[str, str]) -> Provider:
+    """Return *provider* with *headers* changed or added; names compare without case."""
+    lowered = {name.lower() for name in headers}
+    kept = {name: value for name, value in provider.headers.items() if name.lower() not in lowered}
+    return replace(provider, headers=MappingProxyType({**kept, **headers}))

@@ -1,0 +1,1 @@
+"""Doubles with memory and a role name; each has its own test."""
