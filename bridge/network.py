@@ -80,20 +80,19 @@ class Client:
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                ssl=_tls(outbound.ca_file),
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=60,
-            ),
-            auto_decompress=False,
-            read_bufsize=READ_BUFFER,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            max_line_size=64 * 1024,
-            max_field_size=64 * 1024,
-        )
+        self._session = _session(outbound)
+        self._retired: list[aiohttp.ClientSession] = []
+
+    def retune(self, outbound: Outbound) -> None:
+        """Let requests from now on go out by *outbound*; those under way keep their connections.
+
+        Raises ``ConfigError`` and changes nothing where *outbound* cannot be used.
+        """
+        if outbound == self._outbound:
+            return
+        session = _session(outbound)
+        self._retired.append(self._session)
+        self._outbound, self._session = outbound, session
 
     async def request(
         self,
@@ -126,7 +125,25 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection; call once no request is under way."""
-        await self._session.close()
+        for session in (*self._retired, self._session):
+            await session.close()
+
+
+def _session(outbound: Outbound) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            ssl=_tls(outbound.ca_file),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=60,
+        ),
+        auto_decompress=False,
+        read_bufsize=READ_BUFFER,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        max_line_size=64 * 1024,
+        max_field_size=64 * 1024,
+    )
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext:

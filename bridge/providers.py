@@ -15,8 +15,15 @@ from urllib.parse import urlsplit
 
 from bridge.errors import ConfigError
 
-KIMI_OAUTH_HOST: Final = "https://auth.kimi.com"
-KIMI_BASE_URL: Final = "https://api.kimi.com/coding/v1"
+#: Authorization host and API base of Kimi's two deployments; a login of one means nothing to the
+#: other.
+KIMI_REGIONS: Final = MappingProxyType(
+    {
+        "cn": ("https://auth.kimi.com", "https://api.kimi.com/coding/v1"),
+        "global": ("https://auth.kimi.ai", "https://api.kimi.ai/coding/v1"),
+    }
+)
+KIMI_MODEL: Final = "kimi-k2.5"
 #: Public client id of the official CLIs (no secret, no PKCE, no scope), the same in both regions.
 KIMI_CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
 
@@ -123,17 +130,24 @@ def checked_url(url: str, key: str) -> str:
     )
 
 
-def kimi(environment: Mapping[str, str], device_headers: Mapping[str, str]) -> Provider:
-    """Return the row of Kimi as *environment* and the device identity make it.
+def kimi(
+    environment: Mapping[str, str],
+    device_headers: Mapping[str, str],
+    *,
+    region: str = "cn",
+    models: Models | None = None,
+) -> Provider:
+    """Return the row of Kimi as *environment*, *region* and the device identity make it.
 
     ``KIMI_CODE_OAUTH_HOST`` (else ``KIMI_OAUTH_HOST``) and ``KIMI_CODE_BASE_URL`` count as they
     do for the official CLI: an empty value falls through to the default and a trailing slash is
     dropped. Raises ``ConfigError`` when one of them is not a place for a credential.
     """
+    default_host, default_base = KIMI_REGIONS[region]
     host = environment.get("KIMI_CODE_OAUTH_HOST") or environment.get("KIMI_OAUTH_HOST")
-    host = (host or KIMI_OAUTH_HOST).rstrip("/")
+    host = (host or default_host).rstrip("/")
     checked_url(host, "KIMI_CODE_OAUTH_HOST")
-    base = (environment.get("KIMI_CODE_BASE_URL") or KIMI_BASE_URL).rstrip("/")
+    base = (environment.get("KIMI_CODE_BASE_URL") or default_base).rstrip("/")
     checked_url(base, "KIMI_CODE_BASE_URL")
     openai = base if base.endswith("/v1") else f"{base}/v1"
     return Provider(
@@ -143,7 +157,7 @@ def kimi(environment: Mapping[str, str], device_headers: Mapping[str, str]) -> P
         surfaces=MappingProxyType(
             {Dialect.ANTHROPIC: openai.removesuffix("/v1"), Dialect.OPENAI: openai}
         ),
-        models=Models(primary="kimi-k2.5", fast="kimi-k2.5"),
+        models=models or Models(primary=KIMI_MODEL, fast=KIMI_MODEL),
         oauth=OAuth(host=host, client_id=KIMI_CLIENT_ID),
         headers=MappingProxyType(dict(device_headers)),
     )

@@ -13,6 +13,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode, urlsplit
@@ -22,12 +23,15 @@ from tests.fakes.loopback import LoopbackServer
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def fetch(url: str, method: str = "GET") -> tuple[int, bytes]:
-    """Return status and body of one plain request, through no proxy whatever the environment."""
+def fetch(
+    url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Return status and body of a GET, or of a POST of *body*, through no proxy. It blocks."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     with contextlib.closing(connection):
-        connection.request(method, f"{parts.path}?{parts.query}")
+        method = "GET" if body is None else "POST"
+        connection.request(method, f"{parts.path}?{parts.query}", body, dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read()
 
@@ -55,33 +59,90 @@ async def _end_of_input() -> None:
     await reader.read()
 
 
-class LoopbackProcess:
+class Child:
     """A fake in a child process, as a context manager; *arguments* are its command line.
 
-    It has a URL when ``with`` is entered, and has been reaped when it is left. Every method blocks.
+    It has been reaped when ``with`` is left. Every method blocks.
     """
 
     module: ClassVar[str]
 
     def __init__(self, *arguments: str) -> None:
-        self.url = ""
         self._arguments = arguments
         self._child: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start the child and wait for its URL."""
-        command = [sys.executable, "-m", self.module, "--port", "0", "--until-eof"]
+        """Start the child."""
         self._child = subprocess.Popen(
-            [*command, *self._arguments],
+            [sys.executable, "-m", self.module, *self._arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._child.stdout is not None
-        self.url = self._child.stdout.readline().strip()
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id, while it runs."""
+        return self._started.pid
+
+    def lines(self) -> Iterator[str]:
+        """Yield what it prints, line by line as it does, until it closes its output."""
+        output = self._started.stdout
+        assert output is not None
+        while line := output.readline():
+            yield line.strip()
+
+    def tell(self, line: str) -> None:
+        """Write *line* to its standard input."""
+        stream = self._started.stdin
+        assert stream is not None
+        stream.write(f"{line}\n")
+        stream.flush()
+
+    def ends(self) -> int:
+        """Return its exit code once it has ended by itself."""
+        return self._started.wait(30)
+
+    def stop(self) -> None:
+        """End the child, if it has not ended, and reap it; doing so again is harmless."""
+        if self._child is None:
+            return
+        with self._child as child:  # closes the pipes and waits
+            child.terminate()
+            try:
+                child.wait(5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        self._child = None
+
+    @property
+    def _started(self) -> subprocess.Popen[str]:
+        if self._child is None:
+            raise RuntimeError(f"{self.module} does not run: start it, or enter it with `with`")
+        return self._child
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *reason: object) -> None:
+        self.stop()
+
+
+class LoopbackProcess(Child):
+    """A server among the fakes in a child process; it has a URL once it has been started."""
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__("--port", "0", "--until-eof", *arguments)
+        self.url = ""
+
+    def start(self) -> Self:
+        """Start the child and wait for its URL."""
+        super().start()
+        self.url = next(self.lines(), "")
         if not self.url:
-            raise RuntimeError(f"{self.module} did not start: exit {self.stop()}")
+            raise RuntimeError(f"{self.module} did not start: exit code {self.ends()}")
         return self
 
     def ask(self, path: str, **query: object) -> Any:
@@ -90,24 +151,3 @@ class LoopbackProcess:
         if status != 200:
             raise LookupError(f"/admin/{path}: HTTP {status} {body!r}")
         return json.loads(body)
-
-    def stop(self) -> int:
-        """End the child, reap it and return its exit code; doing so again is harmless."""
-        child = self._child
-        if child is None:
-            return 0
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.close()
-        try:
-            child.wait(5)
-        except subprocess.TimeoutExpired:
-            child.kill()
-        child.stdout.close()
-        return child.wait()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *reason: object) -> None:
-        self.stop()

@@ -7,6 +7,7 @@ flushed or closed but by name. Requests are read simply, as only well-behaved cl
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import struct
@@ -158,6 +159,26 @@ class Exchange:
     async def abandoned(self) -> None:
         """Return once the client has closed its side, whether or not the answer is finished."""
         await self._gone.wait()
+
+
+def fingerprint(secret: str) -> str:
+    """Return what may be shown of a secret: a short hash, or nothing for nothing."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:16] if secret else ""
+
+
+def recorded(request: Request) -> dict[str, Any]:
+    """Return *request* as JSON with its credentials hashed and its body only measured."""
+    private = {"authorization", "x-api-key", "proxy-authorization", "x-bridge-key"}
+    return {
+        "method": request.method,
+        "target": request.target,
+        "headers": [(k, fingerprint(v) if k.lower() in private else v) for k, v in request.headers],
+        "bearer": fingerprint(request.bearer),
+        "model": request.document.get("model"),
+        "stream": bool(request.document.get("stream")),
+        "body_bytes": len(request.body),
+        "connection": request.connection,
+    }
 
 
 async def read(reader: asyncio.StreamReader, connection: int) -> Request:

@@ -54,13 +54,21 @@ class LoopbackServer:
         raise NotImplementedError
 
     async def administer(self, request: Request) -> object:
-        """Answer a request below ``/admin/`` with a JSON document; ``KeyError`` means 404."""
+        """Answer a request below ``/admin/`` with a JSON document.
+
+        ``KeyError`` means 404 and ``PermissionError`` 403.
+        """
         raise KeyError(request.path)
 
     @property
     def url(self) -> str:
         """The base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; known once it listens."""
+        return self._port
 
     async def received(self, number: int) -> Request:
         """Return the request with this *number*, counted from 1, once it is here."""
@@ -135,9 +143,12 @@ class LoopbackServer:
         request = exchange.request
         if request.path.startswith("/admin/"):
             try:
-                await exchange.answers_json(200, await self.administer(request))
+                answer: tuple[int, object] = 200, await self.administer(request)
+            except PermissionError as error:
+                answer = 403, {"error": repr(error)}
             except (KeyError, ValueError) as error:
-                await exchange.answers_json(404, {"error": repr(error)})
+                answer = 404, {"error": repr(error)}
+            await exchange.answers_json(*answer)
             return
         async with self._arrival:
             self.requests.append(request)

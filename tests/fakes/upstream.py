@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import inspect
 import json
 import zlib
@@ -21,7 +20,7 @@ from typing import Any, Final
 from tests.fakes import conversation
 from tests.fakes.child import LoopbackProcess, fetch, serve
 from tests.fakes.conversation import Turn
-from tests.fakes.exchange import Exchange, Request
+from tests.fakes.exchange import Exchange, Request, recorded
 from tests.fakes.loopback import LoopbackServer
 
 #: Kimi's own words for a bad or expired access token.
@@ -157,26 +156,6 @@ def gzipped(parts: Iterable[bytes]) -> Iterable[bytes]:
     yield packer.flush()
 
 
-def fingerprint(secret: str) -> str:
-    """Return what may be shown of a secret: a short hash, or nothing for nothing."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:16] if secret else ""
-
-
-def recorded(request: Request) -> dict[str, Any]:
-    """Return *request* as JSON with its credentials hashed and its body only measured."""
-    private = {"authorization", "x-api-key", "proxy-authorization", "x-bridge-key"}
-    return {
-        "method": request.method,
-        "target": request.target,
-        "headers": [(k, fingerprint(v) if k.lower() in private else v) for k, v in request.headers],
-        "bearer": fingerprint(request.bearer),
-        "model": request.document.get("model"),
-        "stream": bool(request.document.get("stream")),
-        "body_bytes": len(request.body),
-        "connection": request.connection,
-    }
-
-
 def _refusal(request: Request) -> dict[str, Any]:
     if "/messages" in request.path:
         error = {"type": "authentication_error", "message": UNAUTHENTICATED}
@@ -185,7 +164,7 @@ def _refusal(request: Request) -> dict[str, Any]:
 
 
 class UpstreamProcess(LoopbackProcess):
-    """The coding API in a child process, blocking; *introspect* is an authorization server's URL."""
+    """The coding API in a child process; *introspect* is the URL of an authorization server."""
 
     module = "tests.fakes.upstream"
 

@@ -1,0 +1,75 @@
+"""Keeps the caller key: what a client shows where the kernel cannot say whose socket it is.
+
+The key is made once, at the first start, readable by its owner alone, and stays the same after
+that, because the settings of agents may hold it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from bridge.errors import ServiceError
+
+PREFIX = "bridge-"
+
+
+def caller_key(path: Path) -> str:
+    """Return the key in *path*, making file and folder where there are none.
+
+    Raises ``ServiceError`` where the file is foreign, readable by others, or cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
+        return _read(path)
+    except OSError as error:
+        raise ServiceError(
+            f"the caller key {path} cannot be used ({error.strerror}): mend that, then try again"
+        ) from None
+
+
+def _make(path: Path) -> None:
+    # Written beside and linked into place: nobody ever reads half a key, and of two starts at once
+    # the first one's key stays.
+    if path.exists() and path.stat().st_size:
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(PREFIX + secrets.token_urlsafe(32) + "\n")
+        if path.exists():
+            draft.replace(path)
+        else:
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "r", encoding="ascii", errors="replace") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise ServiceError(
+                f"the caller key {path} is not a file of yours: remove it, and the next start "
+                "makes a new one"
+            )
+        if status.st_mode & 0o077:
+            raise ServiceError(
+                f"the caller key {path} can be read by others: chmod 600 it, or remove it, and "
+                "the next start makes a new one"
+            )
+        key = file.read(4096).strip()
+    if len(key) < 16 or not key.isascii() or not key.isprintable():
+        raise ServiceError(
+            f"the caller key {path} is too short or no text: remove it, and the next start makes "
+            "a new one"
+        )
+    return key

@@ -1,0 +1,146 @@
+"""Keeps the daemon alive: open, serve, drain, leave; the stages of its life in that order.
+
+Signals: SIGTERM and SIGINT drain, a second one drops the streams, SIGHUP re-reads the
+configuration. A refresh under way is always finished first, whoever is in a hurry: between the
+server's rotation and our file nobody may leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from bridge import __version__
+from bridge.clock import Clock
+from bridge.errors import BridgeError
+from bridge.service import log as logs
+from bridge.service.house import House
+from bridge.service.reload import changes
+from bridge.service.settings import Settings
+
+log = logging.getLogger("bridge")
+
+
+def run(
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    *,
+    key: str,
+    instance: str,
+    clock: Clock,
+    ready: Callable[[], None],
+) -> None:
+    """Serve on *sockets*, which listen already, until a signal says stop.
+
+    *ready* is called once requests are answered. Returns after the last stream has ended or was
+    dropped; the caller frees the PID file.
+    """
+    asyncio.run(Daemon(settings, key=key, instance=instance, clock=clock).live(sockets, ready))
+
+
+class Daemon:
+    """One life of the daemon, from sockets that listen to connections that are closed."""
+
+    def __init__(self, settings: Settings, *, key: str, instance: str, clock: Clock) -> None:
+        self._settings = settings
+        self._key = key
+        self._instance = instance
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def live(self, sockets: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+        """Open, serve, drain, leave."""
+        port = sockets[0].getsockname()[1]
+        house = House(
+            self._settings,
+            port=port,
+            key=self._key,
+            instance=self._instance,
+            clock=self._clock,
+        )
+        servers = await self._open(house, sockets)
+        ready()
+        log.info("daemon started version=%s pid=%d port=%d", __version__, os.getpid(), port)
+        await self._stop.wait()
+        for server in servers:
+            server.close()
+        await self._drain(house)
+        await self._leave(house)
+
+    async def _open(
+        self, house: House, sockets: Sequence[socket.socket]
+    ) -> list[asyncio.AbstractServer]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._reread, house)
+        servers = [
+            await loop.create_server(house.front_door, sock=listening) for listening in sockets
+        ]
+        self._tend("keeper", house.keeper.keep())
+        self._tend("watcher", self._watch(house))
+        return servers
+
+    async def _drain(self, house: House) -> None:
+        seconds = self._settings.config.server.drain_seconds
+        log.info("daemon draining streams=%d seconds=%.0f", house.front_door.live, seconds)
+        draining = asyncio.create_task(house.front_door.drain(seconds))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            house.front_door.drop()
+        hurry.cancel()
+        if dropped := await draining:
+            log.warning("streams dropped count=%d", dropped)
+
+    async def _leave(self, house: House) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await house.close()
+        log.info("daemon stopped pid=%d", os.getpid())
+
+    def _asked_to_stop(self, name: str) -> None:
+        log.info("signal received name=%s", name)
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _watch(self, house: House) -> None:
+        config, credential = self._settings.paths.config, str(house.account.store.path)
+        async for changed in changes([config, credential]):
+            if config in changed:
+                self._reread(house)
+            if credential in changed:
+                await house.credential_changed()
+
+    def _reread(self, house: House) -> None:
+        try:
+            settings = self._settings.reread()
+            house.adopt(settings)
+        except BridgeError as error:
+            log.error("configuration not reloaded, the old one stays reason=%s", error)
+            return
+        if settings.config.server.port != self._settings.config.server.port:
+            log.warning("listen port not changed: that needs a restart (bridge --restart)")
+        self._settings = settings
+        logs.set_level(settings.config.log_level)
+        log.info("configuration reloaded file=%s", settings.paths.config)
+
+    def _tend(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._outlive(name, work), name=name)
+        self._tasks.add(task)
+
+    async def _outlive(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            # Keeper and watcher only make things faster: the daemon must survive their bugs.
+            log.exception("task ended name=%s", name)

@@ -1,0 +1,76 @@
+"""Reads the configuration: the file, the environment and the options become one ``Config``.
+
+The only room that looks at the process environment; the pure rooms are handed what was read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.config import Config, Paths, parse, paths
+from bridge.errors import ConfigError, ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that was asked for: values, places, and the *environment* they came from."""
+
+    config: Config
+    paths: Paths
+    environment: Mapping[str, str]
+    options: Mapping[str, object]
+
+    def reread(self) -> Settings:
+        """Return the settings as the file has them now. Raises ``ConfigError``."""
+        return _read(self.paths, self.environment, self.options)
+
+
+def load(options: Mapping[str, object]) -> Settings:
+    """Return the settings in force: *options* win over the environment, that over the file.
+
+    ``options`` may hold ``config`` and ``pid_file`` (places) and any scalar of the configuration.
+    Raises ``ConfigError`` naming file, line and key.
+    """
+    environment = dict(os.environ)
+    _check_home(environment.get("HOME", ""))
+    for option, variable in (("config", "BRIDGE_CONFIG"), ("pid_file", "BRIDGE_PID_FILE")):
+        if options.get(option):
+            environment[variable] = str(Path(str(options[option])).absolute())
+    return _read(
+        paths(environment),
+        environment,
+        {k: v for k, v in options.items() if v is not None and k not in {"config", "pid_file"}},
+    )
+
+
+def _read(places: Paths, environment: Mapping[str, str], options: Mapping[str, object]) -> Settings:
+    file = Path(places.config)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if environment.get("BRIDGE_CONFIG"):
+            raise ConfigError(f"{file} does not exist: make it, or leave out --config") from None
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"{file} cannot be read ({reason}): mend that, then try again") from None
+    config = parse(text, file=str(file), environment=environment, options=options)
+    return Settings(config, places, environment, options)
+
+
+def _check_home(home: str) -> None:
+    """Refuse to act as root in somebody else's home: it would leave files they cannot touch."""
+    if os.geteuid() != 0 or not home:
+        return
+    try:
+        owner = Path(home).stat().st_uid
+    except OSError:
+        return
+    if owner != 0:
+        raise ServiceError(
+            f"this is root, but {home} belongs to uid {owner}: run bridge as that user, "
+            "without sudo"
+        )
