@@ -132,8 +132,8 @@ def _expectation(key: Key[object], raw: object, hint: str) -> str:
     """Word what *key* accepts and *raw* is not."""
     near = get_close_matches(raw.lower(), key.kind.words, 1) if isinstance(raw, str) else []
     hint = hint or (f"did you mean {near[0]}?" if near else "")
-    shown = "what is there" if key.private else _shown(raw)
-    return f"expected {key.kind.expected}, not {shown}" + (f" ({hint})" if hint else "")
+    shown = "" if key.private else f", not {_shown(raw)}"
+    return f"expected {key.kind.expected}{shown}" + (f" ({hint})" if hint else "")
 
 
 def _from_text(text: str) -> object:
@@ -151,7 +151,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return str(value) if abs(value) < 1e15 else "a number that large"
+        return "a number that large" if abs(value) >= 1e15 else str(value)
     if isinstance(value, str):
         return repr(value[:40])
     if isinstance(value, (list, dict)):

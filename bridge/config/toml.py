@@ -18,6 +18,7 @@ KeyPath = tuple[str, ...]
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _HINTS: Final = (
     ("Invalid value", "text is written in quotes, true and false without"),
+    ("Expected newline", "text is written in quotes"),
     ("Expected '='", "write NAME = VALUE"),
     ("Invalid statement", "write NAME = VALUE or [TABLE]"),
     ("Cannot overwrite", "this key stands twice"),

@@ -7,7 +7,7 @@ stands in ``origins``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bridge import location
@@ -36,9 +36,9 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The way out: the URL of a *proxy*, the path of a file with more certificate authorities."""
+    """The way out: a *proxy*, whose URL may hold a password, and a file of more authorities."""
 
-    proxy: str | None
+    proxy: str | None = field(repr=False)
     ca_file: str | None
 
 
@@ -46,12 +46,13 @@ class Network:
 class KimiSettings:
     """What the configuration changes of Kimi: *region* is ``cn`` or ``global``.
 
-    *headers* are added to each request; an empty value removes a header instead.
+    *headers* are added to each request; an empty value removes a header instead. They may be
+    secrets.
     """
 
     region: str
     models: Models
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

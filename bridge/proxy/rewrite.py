@@ -99,6 +99,16 @@ def choose(head: Head, routes: Routes) -> Route:
     return Route(provider, path, query, _dialect(head, path, provider))
 
 
+def dialect_of(head: Head) -> Dialect:
+    """Return the language in which an error to *head* is worded, whatever became of its route."""
+    path = head.target.partition("?")[0]
+    if any(place in path for place in _OPENAI):
+        return Dialect.OPENAI
+    if head.value("anthropic-version") or any(place in path for place in _ANTHROPIC):
+        return Dialect.ANTHROPIC
+    return Dialect.OPENAI
+
+
 def join(base: str, path: str, dialect: Dialect) -> str:
     """Return *path* below *base* with exactly one version, whatever the client sent.
 

@@ -70,6 +70,8 @@ class OfficialCli:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    if pauses_left == self.options.impatient_after:
+                        self.did("waiting")
                     if pauses_left:
                         _sleep((1 + random.random()) * self.options.patience)
             else:

@@ -1,0 +1,30 @@
+"""Words a failure in the language of the client that is told of it.
+
+Pure. Agents show ``error.message`` and act on status and ``x-should-retry``; without that header
+the real Claude Code repeats for three minutes what cannot succeed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from bridge.errors import BridgeError
+from bridge.providers import Dialect
+from bridge.proxy.head import RawPair
+
+
+def document(dialect: Dialect, kind: str, message: str, code: str | None = None) -> bytes:
+    """Return the error body of *dialect*: *kind* is ``error.type``, *code* an OpenAI extra."""
+    error: dict[str, object] = {"type": kind, "message": message}
+    if dialect is Dialect.ANTHROPIC:
+        return json.dumps({"type": "error", "error": error}).encode()
+    return json.dumps({"error": {**error, "code": code}}).encode()
+
+
+def error_headers(error: BridgeError) -> list[RawPair]:
+    """Return the headers that tell a client whether, and when, to try again."""
+    pairs = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if error.retry_after is None:
+        return [*pairs, (b"x-should-retry", b"false")]
+    return [*pairs, (b"retry-after", b"%d" % math.ceil(error.retry_after))]

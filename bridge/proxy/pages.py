@@ -1,0 +1,68 @@
+"""Answers the few requests that are for bridge itself and never go to a provider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs
+
+from bridge.errors import Refused
+from bridge.proxy.head import Head, RawPair
+from bridge.proxy.rewrite import Route
+
+_READY: Final = {True: b"yes", False: b"no", None: b"unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole answer of our own, always with status 200."""
+
+    headers: tuple[RawPair, ...]
+    content: bytes
+
+
+class Pages:
+    """The pages of one daemon.
+
+    *health* gives the health document, *ready* says whether a provider's credential is usable
+    (``None``: no such provider), *instance* is how ``--check`` knows us from a stranger.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        health: Callable[[], Mapping[str, object]],
+        ready: Callable[[str], bool | None],
+    ) -> None:
+        self._instance = instance.encode()
+        self._health = health
+        self._ready = ready
+
+    def find(self, head: Head, route: Route) -> Page | None:
+        """Return the page that *head* asks for, ``None`` when the request is for a provider.
+
+        Raises ``Refused`` for a page that is not there.
+        """
+        path, _, query = head.target.partition("?")
+        reads = head.method in {"GET", "HEAD"}
+        if path == "/health":
+            if not reads:
+                raise Refused("/health is only read: use GET", status=405)
+            return self._health_page(query)
+        if path == "/metrics":
+            raise Refused("there is no /metrics yet: use /health", status=404)
+        if reads and (route.path == "/" or route.path.endswith("/api/hello")):
+            return Page(((b"content-type", b"text/plain; charset=utf-8"),), b"bridge\n")
+        return None
+
+    def _health_page(self, query: str) -> Page:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"x-bridge-instance", self._instance),
+        ]
+        if provider := parse_qs(query).get("provider"):
+            headers.append((b"x-bridge-ready", _READY[self._ready(provider[0])]))
+        return Page(tuple(headers), json.dumps(self._health()).encode() + b"\n")

@@ -1,0 +1,150 @@
+"""Writes an answer to the client: head and bytes exactly as they are given, or a reset.
+
+The framework's own responses add ``Server``, ``Date`` and ``Content-Type`` and encode headers anew,
+so the head is written here and only framing (RFC 9112 section 6) and ``Connection`` are ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+
+from bridge.proxy.head import RawPair
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+_FRAMING: Final = frozenset({b"connection", b"transfer-encoding"})
+
+
+class Reply(web.StreamResponse):
+    """One answer on its way to the client.
+
+    *begun* and *sent* (bytes of content) tell how far it is. As a ``StreamResponse`` it satisfies
+    aiohttp, whose own part (``prepare``, ``write_eof``) is already done when its turn comes.
+    """
+
+    def __init__(self, request: web.BaseRequest, *, last: bool = False) -> None:
+        """Answer *request*; *last* closes the connection afterwards."""
+        super().__init__()
+        self.begun = False
+        self.sent = 0
+        self._writer = request.writer
+        self._socket = request.transport
+        self._version = request.version
+        self._has_content = request.method != "HEAD"
+        self._is_chunked = False
+        self._stays = request.keep_alive and not last
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection serves another request after this answer."""
+        return self._stays
+
+    def proceed(self) -> None:
+        """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1)."""
+        if self._version >= HttpVersion11:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def close_after(self) -> None:
+        """Close the connection after this answer: what follows on it cannot be trusted."""
+        self._stays = False
+
+    async def begin(self, status: int, reason: str, headers: Iterable[RawPair]) -> None:
+        """Send the head at once.
+
+        The content is delimited by the ``content-length`` among *headers*, else by chunks, else
+        (HTTP/1.0) by the end of the connection.
+        """
+        pairs = [pair for pair in headers if pair[0].lower() not in _FRAMING]
+        if status < 200 or status in {204, 304}:
+            self._has_content = False
+        if status == 204:
+            # RFC 9110 section 8.6 forbids it, and some clients wait for what it announces.
+            pairs = [pair for pair in pairs if pair[0].lower() != b"content-length"]
+        if self._has_content and not any(name.lower() == b"content-length" for name, _ in pairs):
+            pairs += self._delimited()
+        pairs += self._connection()
+        minor = 0 if self._version == HttpVersion10 else 1
+        line = f"HTTP/1.{minor} {status} {reason if reason.isprintable() else ''}\r\n".encode()
+        self.begun = True
+        self._write(line + b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + b"\r\n")
+        await self._writer.drain()
+
+    async def send(self, data: bytes) -> None:
+        """Send *data* at once, and wait while the client does not read what was sent before."""
+        if not self._has_content:
+            return
+        self.sent += len(data)
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        await self._writer.drain()
+
+    async def end(self) -> None:
+        """Finish the answer in good order."""
+        if self._is_chunked:
+            self._write(b"0\r\n\r\n")
+            await self._writer.drain()
+
+    async def whole(self, status: int, headers: Iterable[RawPair], content: bytes) -> None:
+        """Send a whole answer of our own."""
+        length = (b"content-length", b"%d" % len(content))
+        await self.begin(status, _phrase(status), [*headers, length])
+        if content:
+            await self.send(content)
+        await self.end()
+
+    def abort(self) -> None:
+        """Break the connection with a reset, so that nobody takes what was sent for whole.
+
+        A plain ``abort()`` sends a FIN, which ends an answer in good order for HTTP/1.0 and for
+        readers until close. Bytes not yet sent are lost.
+        """
+        self._stays = False
+        reset(self._socket)
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Do nothing: the head has been sent."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: the end has been sent."""
+
+    def _delimited(self) -> list[RawPair]:
+        if self._version == HttpVersion10:
+            self._stays = False
+            return []
+        self._is_chunked = True
+        return [(b"Transfer-Encoding", b"chunked")]
+
+    def _connection(self) -> list[RawPair]:
+        if self._version == HttpVersion10:
+            return [(b"Connection", b"keep-alive")] if self._stays else []
+        return [] if self._stays else [(b"Connection", b"close")]
+
+    def _write(self, data: bytes) -> None:
+        if self._socket is None or self._socket.is_closing():
+            raise ConnectionResetError("the client has gone")
+        self._socket.write(data)
+
+
+def reset(transport: asyncio.Transport | None) -> None:
+    """Close the connection of *transport* with a reset instead of a FIN."""
+    if transport is None:
+        return
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is not None:
+        with contextlib.suppress(OSError):  # closed already
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,211 @@
+"""A whole world on loopback: authorization server, API, a home, and the installed command.
+
+Everything in it is a real process: what a test starts with :class:`World` is what a person starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tests.fakes.authorization import AuthorizationProcess
+from tests.fakes.credential import credential_file, write_credential
+from tests.fakes.upstream import UpstreamProcess
+
+#: What a developer's shell might have set, and no test wants to inherit.
+FOREIGN = ("ANTHROPIC_", "BRIDGE_", "CLAUDE_CODE_", "KIMI_", "XDG_")
+PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file"}
+
+
+def installed(name: str = "bridge") -> str:
+    """Return the command as it was installed beside this interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def free_port() -> int:
+    """Return a port that was free on 127.0.0.1 and [::1] a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class World:
+    """One person's machine. Use it as a context manager; leaving it ends all it started."""
+
+    def __init__(self, folder: Path, **server: Any) -> None:
+        self.home = folder / "home"
+        self.home.mkdir(mode=0o700)
+        self.share = self.home / ".kimi"
+        self.port = free_port()
+        self.authorization = AuthorizationProcess(**server)
+        self.upstream = UpstreamProcess()
+        self.outputs: list[str] = []
+        self._children: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        self.authorization.start()
+        self.upstream = UpstreamProcess(introspect=self.authorization.url).start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.bridge("--stop", timeout=20)
+        if (pid := self.pid) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for child in self._children:
+            with child:
+                child.kill()
+        self.upstream.stop()
+        self.authorization.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of this person's shell."""
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(FOREIGN) and name.lower() not in PROXIES
+        }
+        return {
+            **clean,
+            "HOME": str(self.home),
+            "BRIDGE_PORT": str(self.port),
+            "KIMI_CODE_OAUTH_HOST": self.authorization.url,
+            "KIMI_CODE_BASE_URL": f"{self.upstream.url}/coding/v1",
+        }
+
+    @property
+    def url(self) -> str:
+        """The bridge's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def credential(self) -> Path:
+        """The credential file."""
+        return credential_file(self.share)
+
+    @property
+    def log(self) -> str:
+        """The daemon's log so far."""
+        path = self.home / ".local/state/bridge/bridge.log"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def pid_file(self) -> Path:
+        """The PID file."""
+        return self.home / ".local/run/bridge.pid"
+
+    @property
+    def pid(self) -> int | None:
+        """The daemon's process id as its PID file has it."""
+        try:
+            return int(self.pid_file.read_text().split("\n")[0])
+        except (OSError, ValueError):
+            return None
+
+    def bridge(
+        self,
+        *words: str,
+        timeout: float = 60,
+        environment: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the installed command to its end; what it printed is kept in *outputs*."""
+        done = subprocess.run(
+            [installed(), *words],
+            env={**self.environment, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=stdin,
+            check=False,
+        )
+        self.outputs += [done.stdout, done.stderr]
+        return done
+
+    def spawn(
+        self, *words: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start the installed command and return at once; it is ended with the world."""
+        child = subprocess.Popen(
+            [installed(), *words],
+            env={**self.environment, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        self._children.append(child)
+        return child
+
+    def start(self) -> None:
+        """Start the daemon in the background."""
+        done = self.bridge()
+        assert done.returncode == 0, done.stderr
+
+    def log_in(self, **overrides: Any) -> dict[str, Any]:
+        """Put a login into the home as the official CLI would, and return the token answer."""
+        answer = self.authorization.seed()
+        write_credential(self.share, answer, time.time(), **overrides)  # noqa: TID251 - a real machine
+        return answer
+
+    def token(self) -> dict[str, Any]:
+        """Return the credential file's document."""
+        document: dict[str, Any] = json.loads(self.credential.read_text())
+        return document
+
+    def ask(
+        self,
+        path: str = "/kimi/v1/messages",
+        body: Mapping[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send one request through the bridge and return status, headers (lower case) and body."""
+        content = json.dumps(body or message("Hello")).encode() if method == "POST" else None
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            base = {"authorization": "Bearer dummy", "content-type": "application/json"}
+            connection.request(method, path, content, {**base, **(headers or {})})
+            response = connection.getresponse()
+            pairs = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, pairs, response.read()
+
+
+def message(prompt: str, *, stream: bool = False) -> dict[str, Any]:
+    """Return the body of a Messages request."""
+    return {
+        "model": "kimi-k2.5",
+        "max_tokens": 100,
+        "stream": stream,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": prompt}]}],
+    }
+
+
+@contextlib.contextmanager
+def world(folder: Path, **server: Any) -> Iterator[World]:
+    """Return a world in *folder*; *server* steers its authorization server."""
+    with World(folder, **server) as whole:
+        yield whole
+
+
+def claude_code() -> str | None:
+    """Return the real Claude Code, where npm has put it for the tests."""
+    named = os.environ.get("BRIDGE_TEST_CLAUDE")
+    return named if named and Path(named).exists() else shutil.which("claude")
+
+
+__all__: Sequence[str] = ("World", "claude_code", "free_port", "installed", "message", "world")
