@@ -29,29 +29,33 @@ PROGRAMS: Final = ("bridge", "kimi-bridge")
 COMMANDS: Final = ("login", "logout", "token", "up", "shell-init", "demo")
 OPTIONS: Final = (
     *("--foreground", "--check", "--stop", "--restart", "--reload"),
-    *("--config", "--pid-file", "--port", "--log-level", "--help", "--version"),
+    *("--config", "--pid-file", "--port", "--log-level", "--json", "--help", "--version"),
 )
 
+#: The inner function is what a list of jobs shows once the client is suspended: one line.
 _FUNCTION: Final = """\
+unalias claude-{name} 2>/dev/null || :
 function claude-{name} {{
 {options}\
   {bridge} --check {name} >/dev/null 2>&1 || {bridge} up {name} >&2 || return
-  (
-    {{ set +x; }} 2>/dev/null
-    unset {unset}
-    {key}=
-    if [ -r {key_file} ]; then {key}=$(<{key_file}); fi
-    export {key}="${{{key}:-{no_key}}}"
+  (_bridge-claude-{name} "$@")
+}}
+function _bridge-claude-{name} {{
+  {{ set +x; }} 2>/dev/null
+  unset {unset}
+  {key}=
+  if [ -r {key_file} ]; then {key}=$(<{key_file}); fi
+  export {key}="${{{key}:-{no_key}}}"
 {exports}
-    if ! command -v claude >/dev/null && [ -x "$HOME/.claude/local/claude" ]; then
-      exec "$HOME/.claude/local/claude" "$@"
-    fi
-    exec claude "$@"
-  )
+  if ! {search} claude >/dev/null && [ -x "${{HOME:-}}/.claude/local/claude" ]; then
+    exec "$HOME/.claude/local/claude" "$@"
+  fi
+  exec claude "$@"
 }}
 """
 
 _OLD_NAMES: Final = """\
+unalias kimi-proxy kimi-token 2>/dev/null || :
 function kimi-proxy {{ {bridge} "$@"; }}
 function kimi-token {{ {bridge} token kimi "$@"; }}
 """
@@ -61,7 +65,7 @@ complete -W {words} {programs}
 """
 
 _ZSH_COMPLETION: Final = """\
-if (( $+functions[compdef] )); then
+if (( ${{+functions[compdef]}} )); then
   function _bridge {{
     if (( CURRENT == 2 )); then compadd -- {words}; else compadd -- {providers}; fi
   }}
@@ -102,7 +106,9 @@ def _function(shell: Shell, bridge: str, key_file: str, name: str, settings: Env
         key=KEY_VARIABLE,
         key_file=quote(key_file),
         no_key=NO_KEY,
-        exports="\n".join(f"    {line}" for line in _exports(settings)),
+        # Not "command -v": an alias is no program that could be executed.
+        search="whence -p" if shell == "zsh" else "type -P",
+        exports="\n".join(f"  {line}" for line in _exports(settings)),
     )
 
 

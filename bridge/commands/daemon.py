@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from bridge.clock import SystemClock
 from bridge.errors import BridgeError, NotRunning, ServiceError
 from bridge.service.detach import Reporter, no_core, run_detached
 from bridge.service.listen import bind
-from bridge.service.pidfile import HELD, PidFile, Record, signal_owner, state
+from bridge.service.pidfile import HELD, PidFile, look, signal_owner
 from bridge.service.probe import Answer, probe
+from bridge.service.record import Record
 from bridge.service.settings import Settings, load
 
 Options = Mapping[str, object]
@@ -22,7 +24,7 @@ Options = Mapping[str, object]
 #: Seconds for a start: a cold disk under a laptop that has just woken up needs some.
 START_SECONDS: Final = 20.0
 #: Seconds in which another start of ours, which has the port already, shows its PID file.
-RIVAL_SECONDS: Final = 5.0
+RIVAL_SECONDS: Final = 3.0
 #: Seconds beyond the drain that a stop waits: a refresh under way is finished first.
 STOP_SPARE_SECONDS: Final = 100.0
 POLL_SECONDS: Final = 0.05
@@ -114,6 +116,7 @@ def _serve(settings: Settings, sockets: Sequence[socket], ready: Callable[[], No
     pid_file = PidFile.claim(
         settings.paths.pid_file,
         port=sockets[0].getsockname()[1],
+        instance=secrets.token_hex(16),
         version=__version__,
         pause=_CLOCK.pause,
     )
@@ -136,8 +139,8 @@ def _rival_serves(settings: Settings) -> bool:
 
 def _running(settings: Settings) -> Record | None:
     """Return what the PID file says of a daemon that holds it, or ``None``."""
-    found = state(settings.paths.pid_file)
-    return found.record if found.kind == HELD else None
+    kind, record = look(settings.paths.pid_file)
+    return record if kind == HELD else None
 
 
 def _failure(exit_code: int, line: str, settings: Settings) -> BridgeError:

@@ -91,16 +91,10 @@ class Visit:
         Raises nothing but ``CancelledError``, when the client has left.
         """
         try:
-            await self._serve()
-        except AnswerCut as error:
-            self._break_off(error)
-        except BridgeError as error:
-            await self._fail(error)
+            await self._answer()
         except ConnectionError:
             self.reply.abort()
             self._log_left()
-        except Exception as error:  # noqa: BLE001 - a bug must cost one request and not the daemon
-            await self._stumble(error)
         except BaseException:
             self._log_left()
             raise
@@ -108,13 +102,28 @@ class Visit:
             self._body.release()
         return self.reply
 
+    async def _answer(self) -> None:
+        try:
+            await self._serve()
+        except AnswerCut as error:
+            self.reply.abort()
+            log.warning("request cut %s reason=%s", self._measured(), error)
+        except BridgeError as error:
+            await self._fail(error)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug must cost one request and not the daemon
+            await self._stumble(error)
+
     async def _serve(self) -> None:
         head, passage = self._head, self._passage
         check_origin(head, passage.policy)
         route = self._route = choose(head, passage.routes)
         if page := self._means.pages.find(head, route):
             self._close_if_unread()
+            self._status = 200
             await self.reply.whole(200, page.headers, page.content)
+            log.debug("request answered %s", self._measured())
             return
         check_caller(head, passage.policy, self._peer_uid)
         if "websocket" in head.value("upgrade").lower():
@@ -180,25 +189,18 @@ class Visit:
             type(error).__name__,
             exc_info=(RuntimeError, nameless, error.__traceback__),
         )
-        if self.reply.begun:
-            self.reply.abort()
-            return
         message = f"bridge made a mistake (id={self._number}): see `bridge logs`, and report it"
         await self._send_error(BridgeError(message), message)
 
     async def _send_error(self, error: BridgeError, message: str) -> None:
+        if self.reply.begun:
+            self.reply.abort()
+            return
         self._status = error.status
         self._close_if_unread()
         spoken = dialect_of(self._head)
         content = dialect.document(spoken, error.kind, message, type(error).__name__)
-        try:
-            await self.reply.whole(error.status, dialect.error_headers(error), content)
-        except ConnectionError:
-            self.reply.abort()
-
-    def _break_off(self, error: AnswerCut) -> None:
-        self.reply.abort()
-        log.warning("request cut %s reason=%s", self._measured(), error)
+        await self.reply.whole(error.status, dialect.error_headers(error), content)
 
     def _close_if_unread(self) -> None:
         if not self._request.content.is_eof():

@@ -25,7 +25,7 @@ def _machine(tmp_path: Path) -> Iterator[World]:
 
 
 def test_a_life(machine: World) -> None:
-    """A login is made, the daemon starts, answers, is checked and stops; each says so by its code."""
+    """Login, start, answer, check and stop each say by their code that they worked."""
     assert machine.bridge("--check").returncode == 3
     machine.log_in()
     started = machine.bridge()
@@ -125,7 +125,7 @@ def test_a_hung_daemon(machine: World) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_a_stranger_on_the_port(machine: World, address: str) -> None:
-    """A stranger on the port, v4 or v6, is a failed start that names it, and never a second choice."""
+    """A stranger on the port, v4 or v6, is a failed start that names it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as stranger:
         stranger.bind((address, machine.port))
