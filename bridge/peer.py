@@ -74,18 +74,10 @@ def can_tell() -> bool:
 
     It does not on macOS, in gVisor, or where a sandbox forbids ``AF_NETLINK``.
     """
-    door = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-    caller = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     try:
-        door.bind(("127.0.0.1", 0))
-        door.listen(1)
-        caller.connect(door.getsockname())
-        found = owner(caller.getpeername(), caller.getsockname())
+        found = _trial()
     except OSError:
         return False
-    finally:
-        caller.close()
-        door.close()
     return found is not None and found.uid == os.geteuid()
 
 
@@ -153,6 +145,20 @@ class _Kernel:
 
 _ORDER: Final = "little" if struct.pack("=H", 1) == b"\x01\x00" else "big"
 _kernel: Final = _Kernel()
+
+
+def _trial() -> Owner | None:
+    """Return who opened a connection that we open to ourselves."""
+    door = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    caller = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        door.bind(("127.0.0.1", 0))
+        door.listen(1)
+        caller.connect(door.getsockname())
+        return owner(caller.getpeername(), caller.getsockname())
+    finally:
+        caller.close()
+        door.close()
 
 
 def _find(source: Address, destination: Address, *, listening: bool) -> Owner | None:

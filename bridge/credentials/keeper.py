@@ -34,6 +34,7 @@ class Keeper:
 
     async def keep(self) -> None:
         """Run until cancelled; cancelling never harms a refresh under way."""
+        await self._source.recover()
         while True:
             await self._source.save()
             await self._clock.sleep(self.step())

@@ -19,6 +19,7 @@ from bridge.credentials.successor import Successor
 from bridge.errors import (
     AnswerLost,
     AuthorizationServerError,
+    BridgeError,
     CredentialUnreadable,
     LoginRequired,
 )
@@ -37,10 +38,11 @@ LOGIN_HINT: Final = "run: bridge login"
 
 
 class Unsaved(Exception):
-    """The refresh succeeded and the disk refused the new token, which this carries."""
+    """The refresh of *predecessor* succeeded, and the disk refused the new *token*."""
 
-    def __init__(self, token: Token, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, predecessor: Credential, token: Token, reason: str) -> None:
+        super().__init__(f"{reason}: the new token is only in memory; make room at once")
+        self.predecessor = predecessor
         self.token = token
 
 
@@ -62,27 +64,39 @@ class Refresh:
         self._clock = clock
         self._headers = headers
 
-    async def succeed(self, due: Callable[[Token], bool]) -> Credential:
+    async def succeed(self, due: Callable[[Token], bool], *, living: bool = True) -> Credential:
         """Return a credential whose token is not *due*: a neighbour's, or a new one.
 
-        Must not be cancelled between the exchange and the write, so callers run it in a task of
-        its own and shield it. Raises ``LoginRequired`` (``RefreshRefused`` where the server said
-        so), ``CredentialBusy``, ``CredentialUnreadable``, ``AuthorizationServerError`` (of which
-        ``AnswerLost`` means that the token may have been spent) and ``Unsaved``.
+        *living* is false where the access token is known to be refused, so that sparing a refresh
+        token that may be spent gains nothing. Must not be cancelled between the exchange and the
+        write, so callers run it in a task of its own and shield it. Raises ``LoginRequired``
+        (``RefreshRefused`` where the server said so), ``CredentialBusy``,
+        ``CredentialUnreadable``, ``AuthorizationServerError`` (of which ``AnswerLost`` means that
+        the token may have been spent) and ``Unsaved``.
         """
         for pause in (*PAUSES, None):
             try:
-                return await self._once(due)
+                return await self._once(due, living=living)
             except AnswerLost:
                 raise
             except AuthorizationServerError as error:
-                if pause is None or (error.retry_after or 0.0) > PAUSES[-1]:
+                asked = _asked_pause(error)
+                if pause is None or asked > PAUSES[-1]:
                     raise
                 log.warning("token refresh delayed provider=kimi reason=%s", error)
-                await self._clock.sleep(max(pause, error.retry_after or 0.0))
+                await self._clock.sleep(max(pause, asked))
             except RefreshRefused as refusal:
                 return await self._second_look(refusal, due)
         raise AssertionError("unreachable")  # pragma: no cover - the last pause is None
+
+    async def recover(self) -> None:
+        """Finish what a crash cut short, so that no neighbour presents a token that was spent.
+
+        Takes the lock only where there is something to finish. Raises ``CredentialError``.
+        """
+        if self._store.interrupted():
+            async with self._store.lock():
+                await asyncio.to_thread(self._store.recover)
 
     async def save(self, predecessor: Token, token: Token) -> Credential | None:
         """Try again to put an unsaved *token* on disk; see :meth:`Store.commit`.
@@ -90,44 +104,55 @@ class Refresh:
         Raises ``OSError`` or ``CredentialError`` where that still cannot be done.
         """
         async with self._store.lock():
+            await asyncio.to_thread(self._store.recover)
+            current = self._store.read()
+            if current is None or current.token.refresh != predecessor.refresh:
+                return current
             successor = await asyncio.to_thread(self._store.reserve, predecessor)
             return await asyncio.to_thread(self._store.commit, successor, token)
 
-    async def _once(self, due: Callable[[Token], bool]) -> Credential:
-        def neighbour_did_it() -> bool:
+    async def _once(self, due: Callable[[Token], bool], *, living: bool = True) -> Credential:
+        def waiting_is_pointless() -> bool:
             current = self._store.read()
-            return current is not None and not due(current.token)
+            return current is None or not due(current.token)
 
-        async with self._store.lock(enough=neighbour_did_it) as held:
+        async with self._store.lock(enough=waiting_is_pointless) as held:
             suspect = held and await asyncio.to_thread(self._store.recover)
             credential = self._store.read()
             if credential is None or not credential.token.refresh:
                 raise LoginRequired(f"there is no login: {LOGIN_HINT}")
             if not held or not due(credential.token):
                 return credential
-            if suspect and not credential.token.urgent(self._clock.now()):
-                raise AnswerLost("a refresh was cut short by a crash: its token may be spent")
-            return await self._exchange(credential.token)
+            if suspect and living and not credential.token.urgent(self._clock.now()):
+                raise AnswerLost("a refresh was cut short and its token may be spent: wait")
+            return await self._exchange(credential)
 
-    async def _exchange(self, token: Token) -> Credential:
+    async def _exchange(self, credential: Credential) -> Credential:
+        token = credential.token
         successor = await asyncio.to_thread(self._store.reserve, token)
         try:
             reply = await self._endpoint.send(refresh_request(self._oauth, token, self._headers()))
             new = refreshed(self._oauth, token, reply, self._clock.now())
-        except BaseException:
-            successor.discard()
+        except BaseException as error:
+            if isinstance(error, BridgeError) and not isinstance(error, AnswerLost):
+                successor.discard()
+            # Else what was reserved stays, and tells the next process that the token may be spent.
+            successor.close()
             raise
-        credential = await self._commit(successor, new)
+        return await self._commit(successor, credential, new)
+
+    async def _commit(
+        self, successor: Successor, predecessor: Credential, token: Token
+    ) -> Credential:
+        try:
+            credential = await asyncio.to_thread(self._store.commit, successor, token)
+        except (OSError, CredentialUnreadable) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            reason = f"{self._store.path} cannot be written ({reason})"
+            raise Unsaved(predecessor, token, reason) from None
         if credential is None:
             raise LoginRequired(f"somebody logged out during the refresh: {LOGIN_HINT}")
         return credential
-
-    async def _commit(self, successor: Successor, token: Token) -> Credential | None:
-        try:
-            return await asyncio.to_thread(self._store.commit, successor, token)
-        except (OSError, CredentialUnreadable) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise Unsaved(token, f"{self._store.path} cannot be written ({reason})") from None
 
     async def _second_look(
         self, refusal: RefreshRefused, due: Callable[[Token], bool]
@@ -138,3 +163,8 @@ class Refresh:
         if credential is None or credential.token.refresh == refusal.token.refresh:
             raise refusal
         return await self._once(due)
+
+
+def _asked_pause(error: AuthorizationServerError) -> float:
+    """Return the seconds that the server itself asked for; the default of our errors is ours."""
+    return 0.0 if error.retry_after == error.default_retry_after else error.retry_after or 0.0

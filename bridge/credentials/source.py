@@ -9,6 +9,8 @@ request and on no timer, so sleep and wake need no special case.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +18,9 @@ from typing import Final, Protocol
 
 from bridge.clock import Clock, within
 from bridge.credentials.refresh import LOGIN_HINT, Refresh, Unsaved
-from bridge.credentials.store import Credential, Store
+from bridge.credentials.restraint import Restraint
+from bridge.credentials.store import Credential, Identity, Store
 from bridge.errors import (
-    AnswerLost,
     AuthorizationServerError,
     BridgeError,
     CredentialBusy,
@@ -26,19 +28,12 @@ from bridge.errors import (
     CredentialUnreadable,
     LoginRequired,
 )
-from bridge.oauth.grant import RefreshRefused
 from bridge.oauth.token import Token
 
 log = logging.getLogger("bridge")
 
 #: Seconds that a request waits for a refresh before it is told to come back.
 WAIT_SECONDS: Final = 30.0
-#: Seconds between two refreshes that an upstream's 401 forced.
-FORCED_INTERVAL: Final = 60.0
-#: Pauses after refreshes that failed in a row; the last one repeats.
-COOL_DOWN: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
-#: Seconds for which a refusal counts that might have been a captive portal's.
-UNCERTAIN_REFUSAL_SECONDS: Final = 300.0
 
 
 class TokenSource(Protocol):
@@ -74,14 +69,10 @@ class OAuthSource:
         self._store = store
         self._refresh = refresh
         self._clock = clock
+        self._restraint = Restraint(clock)
         self._credential: Credential | None = None
-        self._unsaved: tuple[Credential, Token] | None = None
+        self._unsaved: Unsaved | None = None
         self._task: asyncio.Task[Credential] | None = None
-        self._dead: dict[str, float] = {}
-        self._forced: tuple[str, float] = ("", float("-inf"))
-        self._not_before = float("-inf")
-        self._failures = 0
-        self._problem: str | None = None
         self._refreshed_at: float | None = None
 
     async def current(self) -> Token:
@@ -110,37 +101,34 @@ class OAuthSource:
         token and once a minute, so that an upstream which refuses good tokens does not burn the
         login. Raises ``LoginRequired`` where the refresh token is dead too.
         """
-        known = self._known().token
-        if known.access != token.access:
-            return known
-        if self._task is None and not self._may_force(token):
+        if self._known().token.access != token.access:
+            return await self.current()
+        forced = self._task is None
+        if forced and not self._restraint.may_force(token):
             return token
         try:
-            if self._task is None:
-                self._forced = (token.access, self._clock.monotonic())
+            task = self._begin(lambda held: held.access == token.access, living=False)
+            if forced:
+                self._restraint.forced(token)
                 log.info("token rejected by the upstream provider=kimi")
-            return await self._wait(self._begin(lambda held: held.access == token.access))
+            return await self._wait(task)
         except (AuthorizationServerError, CredentialError):
             return token
 
     def refresh_if_due(self) -> None:
         """Start a refresh beside whatever runs, if one is due and none is under way.
 
-        For the keeper; failures are remembered and seen by :meth:`condition`.
+        For the keeper; what goes wrong is remembered and told by :meth:`condition`.
         """
-        try:
+        with contextlib.suppress(BridgeError):
             if self._known().token.stale(self._clock.now()):
                 self._begin(lambda held: held.stale(self._clock.now()))
-        except BridgeError as error:
-            self._problem = str(error)
 
     def renew(self) -> None:
         """Start a refresh of a token that may well be fresh, so that its login does not lapse."""
-        try:
+        with contextlib.suppress(BridgeError):
             token = self._known().token
             self._begin(lambda held: held.refresh == token.refresh)
-        except BridgeError as error:
-            self._problem = str(error)
 
     def held(self) -> Token | None:
         """Return the token at hand without asking anybody, or ``None`` for "not logged in"."""
@@ -149,18 +137,25 @@ class OAuthSource:
         except BridgeError:
             return None
 
+    async def recover(self) -> None:
+        """Finish what a crash cut short before a neighbour trips over it; for the start."""
+        try:
+            await self._refresh.recover()
+        except CredentialError as error:
+            log.error("credential not recovered provider=kimi reason=%s", error)
+
     async def save(self) -> None:
         """Try again to put a token on disk that the disk refused; does nothing where none waits."""
-        if self._unsaved is None:
+        if (unsaved := self._unsaved) is None:
             return
-        credential, predecessor = self._unsaved
         try:
-            saved = await self._refresh.save(predecessor, credential.token)
+            saved = await self._refresh.save(unsaved.predecessor.token, unsaved.token)
         except (OSError, CredentialError) as error:
             log.error("token not saved provider=kimi reason=%s", error)
             return
-        self._unsaved, self._credential, self._problem = None, saved, None
-        log.info("token saved provider=kimi")
+        if self._unsaved is unsaved:
+            self._unsaved, self._credential = None, saved
+            log.info("token saved provider=kimi")
 
     async def settle(self) -> None:
         """Wait until no refresh is under way: nobody may leave between rotation and file."""
@@ -180,75 +175,80 @@ class OAuthSource:
                 refreshed_at=self._refreshed_at,
                 problem=str(error),
             )
-        dead = self._is_dead(token)
         remaining = token.remaining(now) if token.access else None
-        ready = not dead or token.remaining(now) > 0
-        problem = f"the login has ended: {LOGIN_HINT}" if dead else self._problem
+        ready = token.remaining(now) > 0 or not self._restraint.ended(token)
+        problem = self._restraint.problem(token) if self._unsaved is None else str(self._unsaved)
         return Condition(ready, remaining, self._refreshed_at, problem)
 
     def _known(self) -> Credential:
         """Return what the file holds now, from memory where the file has not changed."""
+        if self._unsaved is not None and (waiting := self._waiting(self._unsaved)) is not None:
+            return waiting
         identity = self._store.identity()
-        if self._unsaved is not None:
-            if self._unsaved[0].identity == identity and identity is not None:
-                return self._unsaved[0]
-            self._unsaved = None
         if self._credential is None or self._credential.identity != identity or identity is None:
             self._credential = self._store.read()
         if self._credential is None:
             raise LoginRequired(f"there is no login: {LOGIN_HINT}")
         return self._credential
 
-    def _begin(self, due: Callable[[Token], bool]) -> asyncio.Task[Credential]:
+    def _waiting(self, unsaved: Unsaved) -> Credential | None:
+        """Return the unsaved token as long as the file has nothing better than its predecessor.
+
+        A file that cannot be read is no better either; one that is gone, or holds another login,
+        ends the wait.
+        """
+        identity: Identity | None = None
+        try:
+            identity = self._store.identity()
+            if identity is None or identity != unsaved.predecessor.identity:
+                current = self._store.read()
+                if current is None or current.token.refresh != unsaved.predecessor.token.refresh:
+                    self._unsaved = None
+                    return None
+                unsaved.predecessor = current
+        except CredentialUnreadable:
+            pass
+        return Credential(unsaved.token, identity)
+
+    def _begin(
+        self, due: Callable[[Token], bool], *, living: bool = True
+    ) -> asyncio.Task[Credential]:
         """Return the refresh under way, or start one. Raises where none may be started now."""
         if self._task is None:
             token = self._known().token
-            if self._is_dead(token):
-                raise LoginRequired(f"the login has ended: {LOGIN_HINT}")
-            wait = self._not_before - self._clock.monotonic()
-            if wait > 0:
-                raise AuthorizationServerError(self._problem or "", retry_after=wait)
-            self._task = asyncio.create_task(self._run(due), name="token refresh")
-            self._task.add_done_callback(self._ended)
+            self._restraint.check(token, living=living)
+            self._task = asyncio.create_task(self._run(due, living=living), name="token refresh")
+            self._task.add_done_callback(functools.partial(self._ended, token))
         return self._task
 
-    async def _run(self, due: Callable[[Token], bool]) -> Credential:
+    async def _run(self, due: Callable[[Token], bool], *, living: bool) -> Credential:
         await self.save()
         if self._unsaved is not None:
             # The file still holds a spent refresh token: presenting it would end the login.
-            raise CredentialUnreadable(self._problem or "the last token is not saved")
-        predecessor = self._known()
+            raise CredentialUnreadable(str(self._unsaved))
         try:
-            credential = await self._refresh.succeed(due)
+            credential = await self._refresh.succeed(due, living=living)
         except Unsaved as unsaved:
-            credential = Credential(unsaved.token, predecessor.identity)
-            self._unsaved = (credential, predecessor.token)
-            self._problem = f"{unsaved}: the new token is only in memory; make room at once"
+            self._unsaved = unsaved
+            credential = Credential(unsaved.token, unsaved.predecessor.identity)
             log.error("token not saved provider=kimi reason=%s", unsaved)
         else:
-            self._credential, self._problem = credential, None
-        self._failures, self._not_before = 0, float("-inf")
+            self._credential = credential
         self._refreshed_at = self._clock.now()
-        remaining = credential.token.remaining(self._clock.now())
-        log.info("token refreshed provider=kimi remaining=%.0fs", remaining)
         return credential
 
-    def _ended(self, task: asyncio.Task[Credential]) -> None:
+    def _ended(self, token: Token, task: asyncio.Task[Credential]) -> None:
         self._task = None
-        if task.cancelled() or (error := task.exception()) is None:
+        if task.cancelled():
             return
-        self._problem = str(error)
-        log.warning("token refresh failed provider=kimi reason=%s", error)
-        if isinstance(error, RefreshRefused):
-            until = float("inf") if error.certain else UNCERTAIN_REFUSAL_SECONDS
-            self._dead[error.token.refresh] = self._clock.monotonic() + until
+        if (error := task.exception()) is None:
+            self._restraint.succeeded()
+            remaining = task.result().token.remaining(self._clock.now())
+            log.info("token refreshed provider=kimi remaining=%.0fs", remaining)
             return
-        pause = COOL_DOWN[min(self._failures, len(COOL_DOWN) - 1)]
-        self._failures += 1
-        if isinstance(error, AnswerLost) and (token := self.held()):
-            # The refresh token may be spent: live on the access token for as long as it lasts.
-            pause = max(pause, token.remaining(self._clock.now()) - token.critical)
-        self._not_before = self._clock.monotonic() + pause
+        self._restraint.failed(token, error)
+        reason = error if isinstance(error, BridgeError) else type(error).__name__
+        log.warning("token refresh failed provider=kimi reason=%s", reason)
 
     async def _wait(self, task: asyncio.Task[Credential]) -> Token:
         """Wait for *task* for a bounded time, without owning it."""
@@ -257,10 +257,3 @@ class OAuthSource:
                 f"the token refresh has not ended within {WAIT_SECONDS:.0f} s: try again"
             )
         return task.result().token
-
-    def _may_force(self, token: Token) -> bool:
-        value, at = self._forced
-        return value != token.access and self._clock.monotonic() - at >= FORCED_INTERVAL
-
-    def _is_dead(self, token: Token) -> bool:
-        return not token.refresh or self._dead.get(token.refresh, 0.0) > self._clock.monotonic()

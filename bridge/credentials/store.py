@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
-import stat
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from bridge.clock import Clock
-from bridge.credentials.successor import Successor, recover
+from bridge.credentials.ownership import LIMIT, check_file, make_folder
+from bridge.credentials.successor import Successor, leftovers, recover
 from bridge.errors import CredentialBusy, CredentialUnreadable
 from bridge.oauth.token import Token, stored
 
-LIMIT: Final = 1024 * 1024
 #: Seconds between two tries for the lock; the official CLI tries each one to two seconds, so we
 #: must not starve it, and we hold the lock for one exchange only.
 LOCK_POLL_SECONDS: Final = 0.1
@@ -84,15 +83,17 @@ class Store:
             return None
         except OSError as error:
             raise self._unreadable(error) from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
-            self._check(status)
-            try:
+            check_file(self.path, status)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
                 document = json.loads(file.read(LIMIT))
-            except (ValueError, RecursionError):
-                document = None
-            except OSError as error:
-                raise self._unreadable(error) from None
+        except (ValueError, RecursionError):
+            document = None
+        except OSError as error:
+            raise self._unreadable(error) from None
+        finally:
+            os.close(descriptor)
         if not isinstance(document, dict):
             raise CredentialUnreadable(
                 f"{self.path} is corrupt (no JSON object): restore it, or run: bridge login"
@@ -146,17 +147,19 @@ class Store:
         The file is looked at once more right before the replace: where it is gone (somebody
         logged out) nothing is written and the answer is ``None``; where it holds another login,
         that one stays and is returned. Blocks on the disk. Raises ``OSError`` when the disk
-        refuses; the file is whole then, and still holds the predecessor.
+        refuses and ``CredentialUnreadable`` when the file has been spoilt meanwhile; what could be
+        written of *token* then stays beside the file, for :meth:`recover`.
         """
         try:
             successor.write(token)
             current = self.read()
             if current is None or current.token.refresh != successor.predecessor.refresh:
+                successor.discard()
                 return current
-            successor.install()
+            status = successor.install()
         finally:
-            successor.discard()
-        return Credential(token, self.identity())
+            successor.close()
+        return Credential(token, _identity(status))
 
     def recover(self) -> bool:
         """Finish a replace that a crash cut short; call it under the lock before a refresh.
@@ -170,6 +173,10 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from None
 
+    def interrupted(self) -> bool:
+        """Say whether a replace was cut short, so that :meth:`recover` has something to do."""
+        return any(leftovers(self.path))
+
     def replace(self, token: Token) -> Credential:
         """Write *token* whatever the file holds: a new login. Call it under the lock.
 
@@ -178,12 +185,12 @@ class Store:
         successor = self.reserve(token)
         try:
             successor.write(token)
-            successor.install()
+            status = successor.install()
         except OSError as error:
             raise self._unwritable(error) from None
         finally:
             successor.discard()
-        return Credential(token, self.identity())
+        return Credential(token, _identity(status))
 
     def remove(self) -> bool:
         """Forget the login; call it under the lock. Returns whether there was one."""
@@ -197,12 +204,14 @@ class Store:
         return True
 
     def check_writable(self) -> None:
-        """Raise ``CredentialUnreadable`` where a login could not be stored afterwards."""
+        """Raise ``CredentialUnreadable`` where a login could not be stored afterwards.
+
+        Blocks on the disk: only making room tells a disk that is full from one that is not.
+        """
         self._make_folder()
-        if not os.access(self.path.parent, os.W_OK):
-            raise CredentialUnreadable(
-                f"{self.path.parent} is not writable: make it so, then try again"
-            )
+        self.reserve(
+            Token(access="", refresh=uuid.uuid4().hex, expires_at=0, expires_in=0)
+        ).discard()
 
     def _try_lock(self) -> FileLock | None:
         # A new object for each acquisition: a shared one is re-entrant and would let two tasks in.
@@ -220,33 +229,10 @@ class Store:
         return lock
 
     def _make_folder(self) -> None:
-        folder = self.path.parent
-        existing = next(p for p in (folder, *folder.parents) if p.exists())
-        owner = existing.stat().st_uid
-        if os.geteuid() == 0 and owner != 0:
-            raise CredentialUnreadable(
-                f"{existing} belongs to {_user(owner)} and this is root: "
-                f"run bridge as {_user(owner)}, so that no file of root's is left there"
-            )
         try:
-            for missing in (folder.parent, folder):
-                missing.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         except OSError as error:
             raise self._unwritable(error) from None
-
-    def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise CredentialUnreadable(f"{self.path} is not a file: remove it, run: bridge login")
-        if status.st_uid != os.geteuid():
-            owner = _user(status.st_uid)
-            raise CredentialUnreadable(
-                f"{self.path} belongs to {owner}, not to {_user(os.geteuid())}: "
-                f"run bridge as {owner}, or give the file to the right user with chown"
-            )
-        if status.st_size > LIMIT:
-            raise CredentialUnreadable(
-                f"{self.path} is larger than any credential: restore it, or run: bridge login"
-            )
 
     def _unreadable(self, error: OSError) -> CredentialUnreadable:
         return CredentialUnreadable(
@@ -262,10 +248,3 @@ class Store:
 
 def _identity(status: os.stat_result) -> Identity:
     return Identity(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

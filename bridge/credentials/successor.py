@@ -2,9 +2,9 @@
 
 Room is made before the refresh token is spent: the temporary file exists, has its size and is on
 disk by then, so a full or read-only disk is found out in time. Its name carries a digest of the
-refresh token it succeeds; after a crash between writing and renaming, :func:`recover` recognises
-it as the one true successor and finishes the job. Everything here blocks on the disk and is done
-under the credential lock.
+refresh token it succeeds. What a crash leaves therefore speaks: written, it is the one true
+successor, and :func:`recover` finishes the job; empty, it says that the token may be spent.
+Everything here blocks on the disk and is done under the credential lock.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Successor:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         successor = cls(target, predecessor, os.open(path, flags, 0o600), path)
         try:
+            # White space is no JSON by itself and harmless behind it, wherever a crash cuts.
             _fill(successor._descriptor, b" " * (len(_encoded(predecessor)) + SPARE))
             os.fsync(successor._descriptor)
         except OSError:
@@ -56,38 +57,53 @@ class Successor:
         os.fchmod(self._descriptor, 0o600)
         os.fsync(self._descriptor)
 
-    def install(self) -> None:
-        """Take the target's place, atomically and durably."""
+    def install(self) -> os.stat_result:
+        """Take the target's place, atomically and durably, and return its status from now on."""
         _install(self._path, self._target)
+        return os.fstat(self._descriptor)
 
-    def discard(self) -> None:
-        """Give the room back; harmless after :meth:`install`."""
+    def close(self) -> None:
+        """Let go of the file and leave it where it is, for :func:`recover`; harmless twice."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-            self._path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Give the room back, as nothing was spent or nobody needs it; harmless when closed."""
+        if self._descriptor >= 0:
+            self.close()
+            # A disk that refuses even this has nothing to say that the caller does not know.
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
 
 def successor_path(target: Path, predecessor: Token) -> Path:
     """Return where the successor of *predecessor* is written before it replaces *target*."""
-    digest = hashlib.sha256(predecessor.refresh.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(predecessor.refresh.encode(errors="surrogatepass")).hexdigest()[:16]
     return target.with_name(f".{target.name}.{digest}.tmp")
+
+
+def leftovers(target: Path) -> Iterator[Path]:
+    """Yield what is being written beside *target*, or was when a process died."""
+    return target.parent.glob(f".{target.name}.{'?' * 16}.tmp")
 
 
 def recover(target: Path, current: Token | None) -> bool:
     """Clear away what crashes left beside *target*, which holds *current*; install its successor.
 
     Returns whether *current*'s refresh token may have been spent without a successor being
-    written. Leftovers of any other token are of the past and removed. Raises ``OSError``.
+    written; what says so stays until room is made anew. Leftovers of any other token are of the
+    past and removed. Raises ``OSError``.
     """
     suspect = False
-    for path in _leftovers(target):
+    for path in leftovers(target):
         if current is None or path != successor_path(target, current):
             path.unlink(missing_ok=True)
-        elif _whole(path):
+        elif (written := _written(path)) is None:
+            suspect = True
+        elif written.refresh != current.refresh or written.expires_at > current.expires_at:
             _install(path, target)
         else:
-            suspect = True
             path.unlink(missing_ok=True)
     return suspect
 
@@ -103,17 +119,13 @@ def _install(path: Path, target: Path) -> None:
             os.close(descriptor)
 
 
-def _leftovers(target: Path) -> Iterator[Path]:
-    return target.parent.glob(f".{target.name}.{'?' * 16}.tmp")
-
-
-def _whole(path: Path) -> bool:
-    """Say whether all of a leftover was written before the crash."""
+def _written(path: Path) -> Token | None:
+    """Return what a leftover holds, if all of it was written before the crash."""
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and stored(document) is not None
+        return None
+    return stored(document) if isinstance(document, dict) else None
 
 
 def _encoded(token: Token) -> bytes:

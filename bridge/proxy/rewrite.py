@@ -21,6 +21,7 @@ _ANTHROPIC: Final = ("/messages",)
 _OPENAI: Final = ("/chat/completions", "/responses")
 _MODELS: Final = ("/models",)
 _SPOKEN: Final = {Dialect.ANTHROPIC: "Anthropic Messages", Dialect.OPENAI: "the OpenAI API"}
+_PORTS: Final = {"https": 443, "http": 80}
 
 _VERSIONS: Final = re.compile(r"(?:/+v1(?=/|$))*")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -135,14 +136,17 @@ def redirect_leaves(url: str, location: str) -> bool:
 
     A location that cannot be read leads away.
     """
-    here = urlsplit(url)
     try:
         # Clients read a backslash as a slash, so that "/\HOST" names a host.
-        there = urlsplit(urljoin(url, location.strip().replace("\\", "/")))
-        port = there.port
+        there = _origin(urljoin(url, location.strip().replace("\\", "/")))
     except ValueError:
         return True
-    return (there.scheme, there.hostname, port) != (here.scheme, here.hostname, here.port)
+    return there != _origin(url)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _dialect(head: Head, path: str, provider: Provider) -> Dialect:

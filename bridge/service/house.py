@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from bridge import __version__, peer
 from bridge.clock import Clock
@@ -23,10 +24,11 @@ from bridge.credentials.store import Store
 from bridge.errors import ConfigError
 from bridge.network import Client, Outbound, outbound
 from bridge.oauth.endpoint import HttpEndpoint
-from bridge.providers import OAuth, Provider, kimi, with_headers
-from bridge.proxy.guard import Policy
+from bridge.providers import OAuth, Provider
+from bridge.proxy.guard import Clients, Policy
 from bridge.proxy.rewrite import Routes
 from bridge.proxy.server import FrontDoor, Limits, Passage
+from bridge.service.catalogue import kimi_row
 from bridge.service.settings import Settings
 
 
@@ -38,7 +40,7 @@ class Account:
 
     def __init__(self, settings: Settings, client: Client, clock: Clock) -> None:
         self.device = Device(Path(settings.paths.kimi_share) / "device_id")
-        self.provider = provider_row(settings, self.device)
+        self.provider = kimi_row(settings, self.device.headers())
         credentials = Path(settings.paths.kimi_share) / "credentials"
         self.store = Store(credentials / "kimi-code.json", clock)
         self._clock = clock
@@ -66,13 +68,6 @@ class Account:
         )
 
 
-def provider_row(settings: Settings, device: Device) -> Provider:
-    """Return the row of Kimi as environment, configuration and device make it."""
-    chosen = settings.config.kimi
-    row = kimi(settings.environment, device.headers(), region=chosen.region, models=chosen.models)
-    return with_headers(row, chosen.headers)
-
-
 def _oauth(provider: Provider) -> OAuth:
     if provider.oauth is None:
         raise ConfigError(f"{provider.name} has no authorization server")
@@ -90,6 +85,7 @@ class House:
         self._key = key
         self._clock = clock
         self._started_at = clock.monotonic()
+        self._can_tell = peer.can_tell()
         self._client = Client(_outbound(settings))
         self.account = Account(settings, self._client, clock)
         self.desk = Desk(self.account.login, clock)
@@ -111,7 +107,7 @@ class House:
 
         Raises ``ConfigError`` and keeps the old ones where they cannot be used.
         """
-        provider = provider_row(settings, self.account.device)
+        provider = kimi_row(settings, self.account.device.headers())
         self._client.retune(_outbound(settings))
         self.account.provider = provider
         self._settings = settings
@@ -155,6 +151,16 @@ class House:
         await self.account.source.settle()
         await self._client.close()
 
+    @property
+    def clients(self) -> Clients:
+        """How callers prove themselves: as configured, or as well as the kernel lets them."""
+        chosen = cast("Clients | None", self._settings.config.server.clients)
+        if chosen == "same-user" and not self._can_tell:
+            raise ConfigError(
+                'server.clients: this system does not tell whose socket it is: write "key"'
+            )
+        return chosen or ("same-user" if self._can_tell else "key")
+
     async def _invite(self, provider: str) -> str:
         del provider  # one account so far
         return await self.desk.sentence()
@@ -167,7 +173,7 @@ class House:
             policy=Policy(
                 port=self._port,
                 hosts=frozenset(server.hosts),
-                clients=server.clients or ("same-user" if peer.can_tell() else "key"),
+                clients=self.clients,
                 key=self._key,
                 uid=os.getuid(),
             ),

@@ -62,7 +62,7 @@ async def _follow(seen: dict[str, _Look], watch: Watch) -> AsyncIterator[set[str
                         break
                 else:
                     return
-    except (OSError, RuntimeError, watchfiles.WatchfilesRustInternalError) as error:
+    except (OSError, RuntimeError, ExceptionGroup) as error:  # a group: from awatch's own tasks
         log.warning("file watch ended, changes are seen later reason=%s", error)
 
 

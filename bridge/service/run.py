@@ -68,6 +68,7 @@ class Daemon:
         servers = await self._open(house, sockets)
         ready()
         log.info("daemon started version=%s pid=%d port=%d", __version__, os.getpid(), port)
+        self._warn(house)
         await self._stop.wait()
         for server in servers:
             server.close()
@@ -76,7 +77,7 @@ class Daemon:
 
     async def _open(
         self, house: House, sockets: Sequence[socket.socket]
-    ) -> list[asyncio.AbstractServer]:
+    ) -> Sequence[asyncio.AbstractServer]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
@@ -87,6 +88,14 @@ class Daemon:
         self._tend("keeper", house.keeper.keep())
         self._tend("watcher", self._watch(house))
         return servers
+
+    def _warn(self, house: House) -> None:
+        for warning in self._settings.config.warnings:
+            log.warning("%s", warning)
+        if house.clients == "any":
+            log.warning(
+                'server.clients = "any": every user and program of this machine can use the login'
+            )
 
     async def _drain(self, house: House) -> None:
         seconds = self._settings.config.server.drain_seconds
