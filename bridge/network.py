@@ -60,10 +60,10 @@ def outbound(
     https = proxy or variable("HTTPS_PROXY") or variable("ALL_PROXY")
     plain = proxy or environment.get("http_proxy") or variable("ALL_PROXY")
     for url in filter(None, (https, plain)):
-        if not url.startswith(("http://", "https://")) or not URL(url).host:
+        if not _usable(url):
             raise ConfigError(
-                f"network.proxy: {URL(url).scheme or 'this'} is no proxy that bridge can use: "
-                "write http://HOST:PORT"
+                "network.proxy: the proxy of the configuration or of HTTPS_PROXY is none that "
+                "bridge can use: write http://HOST:PORT"
             )
     return Outbound(
         {"https": https, "http": plain},
@@ -107,8 +107,9 @@ class Client:
         """Send one request and return when the head of its answer is here.
 
         The URL goes out as it is, without re-encoding; redirects are not followed and nothing is
-        decompressed. *idle_seconds* bounds each silence, before and after the head, and there is
-        no total limit. Raises ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError``.
+        decompressed. *connect_seconds* bounds all that comes before the request (name, proxy,
+        connection, TLS), *idle_seconds* each silence before and after the head; there is no total
+        limit. Raises ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError``.
         """
         target = URL(url, encoded=True)
         return await self._session.request(
@@ -119,7 +120,7 @@ class Client:
             proxy=self._outbound.proxy_for(target),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
-                total=None, connect=None, sock_connect=connect_seconds, sock_read=idle_seconds
+                total=None, connect=connect_seconds, sock_connect=None, sock_read=idle_seconds
             ),
         )
 
@@ -127,6 +128,15 @@ class Client:
         """Close every connection; call once no request is under way."""
         for session in (*self._retired, self._session):
             await session.close()
+
+
+def _usable(proxy: str) -> bool:
+    # Never shown, not even in part: what is malformed may hold a password anywhere.
+    try:
+        url = URL(proxy)
+    except ValueError:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host)
 
 
 def _session(outbound: Outbound) -> aiohttp.ClientSession:

@@ -15,9 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from tests.fakes.authorization import AuthorizationProcess
 from tests.fakes.credential import credential_file, write_credential
@@ -41,13 +41,23 @@ def free_port() -> int:
 
 
 class World:
-    """One person's machine. Use it as a context manager; leaving it ends all it started."""
+    """One person's machine. Use it as a context manager; leaving it ends all it started.
 
-    def __init__(self, folder: Path, **server: Any) -> None:
+    *variables* is what their shell sets besides; *prefix* is put before each command.
+    """
+
+    def __init__(self, folder: Path, *, uid: int | None = None, **server: Any) -> None:
+        """Set it up in *folder*; *uid* is who its person is, where that is not the tester."""
         self.home = folder / "home"
         self.home.mkdir(mode=0o700)
+        self.variables: dict[str, str] = {}
+        self.prefix: list[str] = []
+        if uid is not None:
+            os.chown(self.home, uid, uid)
+            self.prefix = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
         self.share = self.home / ".kimi"
         self.port = free_port()
+        self._stderr = folder / "stderr.log"
         self.authorization = AuthorizationProcess(**server)
         self.upstream = UpstreamProcess()
         self.outputs: list[str] = []
@@ -84,6 +94,7 @@ class World:
             "BRIDGE_PORT": str(self.port),
             "KIMI_CODE_OAUTH_HOST": self.authorization.url,
             "KIMI_CODE_BASE_URL": f"{self.upstream.url}/coding/v1",
+            **self.variables,
         }
 
     @property
@@ -98,9 +109,9 @@ class World:
 
     @property
     def log(self) -> str:
-        """The daemon's log so far."""
-        path = self.home / ".local/state/bridge/bridge.log"
-        return path.read_text() if path.exists() else ""
+        """The daemon's log so far, in the background and in the foreground."""
+        paths = [self.home / ".local/state/bridge/bridge.log", self._stderr]
+        return "".join(path.read_text() for path in paths if path.exists())
 
     @property
     def pid_file(self) -> Path:
@@ -124,7 +135,7 @@ class World:
     ) -> subprocess.CompletedProcess[str]:
         """Run the installed command to its end; what it printed is kept in *outputs*."""
         done = subprocess.run(
-            [installed(), *words],
+            [*self.prefix, installed(), *words],
             env={**self.environment, **(environment or {})},
             capture_output=True,
             text=True,
@@ -136,14 +147,17 @@ class World:
         return done
 
     def spawn(
-        self, *words: str, environment: Mapping[str, str] | None = None
+        self,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        stderr: int | IO[str] = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Start the installed command and return at once; it is ended with the world."""
         child = subprocess.Popen(
-            [installed(), *words],
+            [*self.prefix, installed(), *words],
             env={**self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             stdin=subprocess.DEVNULL,
             text=True,
         )
@@ -154,6 +168,36 @@ class World:
         """Start the daemon in the background."""
         done = self.bridge()
         assert done.returncode == 0, done.stderr
+
+    def foreground(self, *words: str) -> subprocess.Popen[str]:
+        """Start the daemon as a child of ours and return once it serves; it logs to *log*, too."""
+        with self._stderr.open("a") as stderr:  # a pipe that nobody reads would stop it in time
+            child = self.spawn("--foreground", *words, stderr=stderr)
+        while self.bridge("--check").returncode != 0:
+            assert child.poll() is None, self.log
+        return child
+
+    def draining(self) -> None:
+        """Return once the daemon has stopped listening, which it does when told to stop."""
+        while self.bridge("--check").returncode == 0:
+            continue
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Return once *happened*; between two looks the daemon itself is asked how it is."""
+        while not happened():
+            assert self.ask("/health", method="GET")[0] == 200
+
+    def configure(self, text: str) -> Path:
+        """Write the configuration file and return it."""
+        config = self.home / ".config/bridge/config.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(text)
+        return config
+
+    def health(self) -> dict[str, Any]:
+        """Return the health document."""
+        document: dict[str, Any] = json.loads(self.ask("/health", method="GET")[2])
+        return document
 
     def log_in(self, **overrides: Any) -> dict[str, Any]:
         """Put a login into the home as the official CLI would, and return the token answer."""
@@ -173,10 +217,11 @@ class World:
         *,
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Send one request through the bridge and return status, headers (lower case) and body."""
         content = json.dumps(body or message("Hello")).encode() if method == "POST" else None
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
         with contextlib.closing(connection):
             base = {"authorization": "Bearer dummy", "content-type": "application/json"}
             connection.request(method, path, content, {**base, **(headers or {})})

@@ -26,10 +26,9 @@ class Device:
     def device_id(self) -> str:
         """The id in the file; where there is none, one that is the same until one is written."""
         try:
-            text = self._path.read_text(encoding="ascii", errors="ignore").strip()
+            return self._written() or self._fallback
         except OSError:
-            text = ""
-        return text or self._fallback
+            return self._fallback
 
     def persist(self) -> None:
         """Write the id if no file has one yet, for ever the same from then on.
@@ -37,13 +36,31 @@ class Device:
         Raises ``OSError``. A neighbour that writes one at the same moment wins.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._written():
+            return
+        temporary = self._path.with_name(f".{self._path.name}.{self._fallback}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._path, flags, 0o600)
+            with os.fdopen(os.open(temporary, flags, 0o600), "w") as file:
+                file.write(self._fallback)
+            self._publish(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _publish(self, temporary: Path) -> None:
+        try:
+            self._path.hardlink_to(temporary)
         except FileExistsError:
-            return
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self._fallback)
+            if not self._written():  # a crash cut short whoever made it
+                temporary.replace(self._path)
+        except OSError:  # not every file system has hard links
+            temporary.replace(self._path)
+
+    def _written(self) -> str:
+        try:
+            return self._path.read_text(encoding="ascii", errors="ignore").strip()
+        except FileNotFoundError:
+            return ""
 
     def headers(self) -> dict[str, str]:
         """Return the ``X-Msh-*`` headers."""

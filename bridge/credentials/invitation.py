@@ -7,6 +7,7 @@ next request works. At most one flow runs at a time, however many requests fail 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +35,7 @@ class Desk:
         self._login = login
         self._clock = clock
         self._flow: asyncio.Task[None] | None = None
+        self._flows: set[asyncio.Task[None]] = set()
         self._begun: asyncio.Future[Invitation] | None = None
         self._not_before = float("-inf")
 
@@ -53,9 +55,10 @@ class Desk:
 
     async def close(self) -> None:
         """Stop polling; a token that was granted meanwhile is stored first."""
-        if self._flow is not None:
-            self._flow.cancel()
-            await asyncio.wait([self._flow])
+        for flow in self._flows:
+            flow.cancel()
+        if self._flows:
+            await asyncio.wait(self._flows)
 
     def _standing(self) -> bool:
         if self._flow is None or self._begun is None:
@@ -72,22 +75,26 @@ class Desk:
             self._flow.cancel()
         self._begun = asyncio.get_running_loop().create_future()
         self._flow = asyncio.create_task(self._run(self._begun), name="device flow")
+        self._flow.add_done_callback(functools.partial(self._ended, self._begun))
+        # The one before may be storing its token still.
+        self._flows.add(self._flow)
 
     async def _run(self, begun: asyncio.Future[Invitation]) -> None:
         login = self._login()
-        try:
-            begun.set_result(await login.begin())
-            log.info("login offered provider=kimi")
-            await login.finish()
-            log.info("login stored provider=kimi")
-        except BridgeError as error:
-            log.warning("login not completed provider=kimi reason=%s", error)
+        begun.set_result(await login.begin())
+        log.info("login offered provider=kimi")
+        await login.finish()
+        log.info("login stored provider=kimi")
+
+    def _ended(self, begun: asyncio.Future[Invitation], flow: asyncio.Task[None]) -> None:
+        self._flows.discard(flow)
+        begun.cancel()
+        if self._begun is begun:
+            self._flow = self._begun = None
+        if not flow.cancelled() and (error := flow.exception()) is not None:
+            reason = error if isinstance(error, BridgeError) else type(error).__name__
+            log.warning("login not completed provider=kimi reason=%s", reason)
             self._not_before = self._clock.monotonic() + RETRY_SECONDS
-        finally:
-            if not begun.done():
-                begun.cancel()
-            if self._begun is begun:
-                self._flow = self._begun = None
 
 
 def worded(invitation: Invitation) -> str:

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from typing import Final, TypeVar
 
 from bridge.clock import Clock
 from bridge.credentials.device import Device
 from bridge.credentials.store import Credential, Store
-from bridge.errors import AuthorizationServerError, CredentialUnreadable
+from bridge.errors import AuthorizationServerError, CredentialBusy, CredentialUnreadable
 from bridge.oauth.endpoint import Endpoint
 from bridge.oauth.grant import DeviceGrant, Granted, Invitation, Wait
 from bridge.providers import OAuth
+
+#: Seconds that an approved login waits for the credential lock before it is stored without it.
+LOCK_SECONDS: Final = 30.0
+
+T = TypeVar("T")
 
 
 class Login:
@@ -38,7 +44,7 @@ class Login:
         Finds out first whether the result can be stored, so that nobody approves in vain. Raises
         ``CredentialUnreadable`` where not, ``AuthorizationServerError`` where no flow starts.
         """
-        self._store.check_writable()
+        await asyncio.to_thread(self._store.check_writable)
         try:
             self._device.persist()
         except OSError as error:
@@ -53,32 +59,41 @@ class Login:
         """Poll until the person has decided, then store the token.
 
         *waiting* is told before each wait. Raises ``LoginDenied``, ``LoginExpired`` or a
-        ``CredentialError``. Cancelling ends the polling; a token that was granted is stored first.
+        ``CredentialError``. Cancelling ends the flow once the poll under way has been answered; a
+        token that was granted is stored first.
         """
-        step: Wait | Granted = self._grant.first_wait
-        while isinstance(step, Wait):
-            waiting(step)
-            await self._clock.sleep(step.seconds)
-            step = await self._poll()
-        return await _uncancelled(self._store_token(step))
+        credential: Credential | Wait = self._grant.first_wait
+        while isinstance(credential, Wait):
+            waiting(credential)
+            await self._clock.sleep(credential.seconds)
+            credential = await _uncancelled(self._poll())
+        return credential
 
-    async def _poll(self) -> Wait | Granted:
+    async def _poll(self) -> Credential | Wait:
         try:
             reply = await self._endpoint.send(self._grant.poll())
         except AuthorizationServerError as error:
             return self._grant.unheard(str(error), self._clock.now())
-        return self._grant.heard(reply, self._clock.now())
+        step = self._grant.heard(reply, self._clock.now())
+        return await self._stored(step) if isinstance(step, Granted) else step
 
-    async def _store_token(self, granted: Granted) -> Credential:
-        async with self._store.lock():
+    async def _stored(self, granted: Granted) -> Credential:
+        try:
+            async with self._store.lock(LOCK_SECONDS):
+                return await asyncio.to_thread(self._store.replace, granted.token)
+        except CredentialBusy:
+            # What a person approved is not thrown away because a neighbour hangs: a refresh that
+            # is under way elsewhere looks at the file again before it writes.
             return await asyncio.to_thread(self._store.replace, granted.token)
 
 
-async def _uncancelled(work: Coroutine[None, None, Credential]) -> Credential:
+async def _uncancelled(work: Coroutine[None, None, T]) -> T:
     """Run *work* to its end even if the caller is cancelled meanwhile, then let it be cancelled."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: nobody is left to hear it
         raise

@@ -36,6 +36,9 @@ PAUSES: Final = (1.0, 2.0)
 SECOND_LOOK_SECONDS: Final = 1.0
 LOGIN_HINT: Final = "run: bridge login"
 
+#: Says of a token that it wants a successor.
+Due = Callable[[Token], bool]
+
 
 class Unsaved(Exception):
     """The refresh of *predecessor* succeeded, and the disk refused the new *token*."""
@@ -64,7 +67,7 @@ class Refresh:
         self._clock = clock
         self._headers = headers
 
-    async def succeed(self, due: Callable[[Token], bool], *, living: bool = True) -> Credential:
+    async def succeed(self, due: Due, *, living: bool = True) -> Credential:
         """Return a credential whose token is not *due*: a neighbour's, or a new one.
 
         *living* is false where the access token is known to be refused, so that sparing a refresh
@@ -111,7 +114,7 @@ class Refresh:
             successor = await asyncio.to_thread(self._store.reserve, predecessor)
             return await asyncio.to_thread(self._store.commit, successor, token)
 
-    async def _once(self, due: Callable[[Token], bool], *, living: bool = True) -> Credential:
+    async def _once(self, due: Due, *, living: bool = True) -> Credential:
         def waiting_is_pointless() -> bool:
             current = self._store.read()
             return current is None or not due(current.token)
@@ -154,9 +157,7 @@ class Refresh:
             raise LoginRequired(f"somebody logged out during the refresh: {LOGIN_HINT}")
         return credential
 
-    async def _second_look(
-        self, refusal: RefreshRefused, due: Callable[[Token], bool]
-    ) -> Credential:
+    async def _second_look(self, refusal: RefreshRefused, due: Due) -> Credential:
         """Go on with the login that a neighbour wrote while ours was refused, if there is one."""
         await self._clock.sleep(SECOND_LOOK_SECONDS)
         credential = self._store.read()

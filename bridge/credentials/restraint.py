@@ -32,7 +32,11 @@ class Restraint:
         self._clock = clock
         self._refused: dict[str, float] = {}
         self._forced: tuple[str, float] = ("", float("-inf"))
-        self._forget("")
+        self._refresh = ""
+        self._failures = 0
+        self._not_before = float("-inf")
+        self._lost = False
+        self._problem = ""
 
     def check(self, token: Token, *, living: bool = True) -> None:
         """Raise where *token*'s refresh token must not be presented now.
@@ -74,7 +78,7 @@ class Restraint:
 
     def succeeded(self) -> None:
         """Forget what failed before: the login lives."""
-        self._forget("")
+        self._begin_anew("")
 
     def failed(self, token: Token, error: BaseException) -> None:
         """Take note that the refresh of *token* failed with *error*."""
@@ -84,7 +88,7 @@ class Restraint:
             self._refused[error.token.refresh] = now + until
             return
         if token.refresh != self._refresh:
-            self._forget(token.refresh)
+            self._begin_anew(token.refresh)
         # What did not reach the server was no refresh; the minute counts all the same.
         self._forced = ("", self._forced[1])
         self._problem = str(error) if isinstance(error, BridgeError) else type(error).__name__
@@ -94,7 +98,7 @@ class Restraint:
         self._failures += 1
         self._not_before = now + pause
 
-    def _forget(self, refresh: str) -> None:
+    def _begin_anew(self, refresh: str) -> None:
         self._refresh = refresh
         self._failures = 0
         self._not_before = float("-inf")

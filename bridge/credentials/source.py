@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bridge.clock import Clock, within
-from bridge.credentials.refresh import LOGIN_HINT, Refresh, Unsaved
+from bridge.credentials.refresh import LOGIN_HINT, Due, Refresh, Unsaved
 from bridge.credentials.restraint import Restraint
-from bridge.credentials.store import Credential, Identity, Store
+from bridge.credentials.store import Credential, Store
 from bridge.errors import (
     AuthorizationServerError,
     BridgeError,
@@ -170,10 +169,7 @@ class OAuthSource:
             token = self._known().token
         except BridgeError as error:
             return Condition(
-                ready=False,
-                remaining=None,
-                refreshed_at=self._refreshed_at,
-                problem=str(error),
+                ready=False, remaining=None, refreshed_at=self._refreshed_at, problem=str(error)
             )
         remaining = token.remaining(now) if token.access else None
         ready = token.remaining(now) > 0 or not self._restraint.ended(token)
@@ -192,12 +188,8 @@ class OAuthSource:
         return self._credential
 
     def _waiting(self, unsaved: Unsaved) -> Credential | None:
-        """Return the unsaved token as long as the file has nothing better than its predecessor.
-
-        A file that cannot be read is no better either; one that is gone, or holds another login,
-        ends the wait.
-        """
-        identity: Identity | None = None
+        """Return the unsaved token while the file holds its predecessor or cannot be read."""
+        identity = None
         try:
             identity = self._store.identity()
             if identity is None or identity != unsaved.predecessor.identity:
@@ -210,9 +202,7 @@ class OAuthSource:
             pass
         return Credential(unsaved.token, identity)
 
-    def _begin(
-        self, due: Callable[[Token], bool], *, living: bool = True
-    ) -> asyncio.Task[Credential]:
+    def _begin(self, due: Due, *, living: bool = True) -> asyncio.Task[Credential]:
         """Return the refresh under way, or start one. Raises where none may be started now."""
         if self._task is None:
             token = self._known().token
@@ -221,7 +211,7 @@ class OAuthSource:
             self._task.add_done_callback(functools.partial(self._ended, token))
         return self._task
 
-    async def _run(self, due: Callable[[Token], bool], *, living: bool) -> Credential:
+    async def _run(self, due: Due, *, living: bool) -> Credential:
         await self.save()
         if self._unsaved is not None:
             # The file still holds a spent refresh token: presenting it would end the login.
@@ -245,10 +235,10 @@ class OAuthSource:
             self._restraint.succeeded()
             remaining = task.result().token.remaining(self._clock.now())
             log.info("token refreshed provider=kimi remaining=%.0fs", remaining)
-            return
-        self._restraint.failed(token, error)
-        reason = error if isinstance(error, BridgeError) else type(error).__name__
-        log.warning("token refresh failed provider=kimi reason=%s", reason)
+        else:
+            self._restraint.failed(token, error)
+            reason = error if isinstance(error, BridgeError) else type(error).__name__
+            log.warning("token refresh failed provider=kimi reason=%s", reason)
 
     async def _wait(self, task: asyncio.Task[Credential]) -> Token:
         """Wait for *task* for a bounded time, without owning it."""

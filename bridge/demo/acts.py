@@ -7,7 +7,6 @@ order matters, one side waits until the other has seen what went before.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import stat
 from collections.abc import Awaitable, Callable
@@ -15,13 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import aiohttp
-
-from bridge.clock import Clock, within
-from bridge.demo.program import Flop, Program
+from bridge.clock import Clock
+from bridge.demo.agent import QUESTION, Agent, Answer
+from bridge.demo.program import Program, expect
 from bridge.demo.screen import Screen
 from bridge.demo.stage import APPROVED_AT_POLL, USER_CODE, Mood, Stage, Turn
-from bridge.network import Client
 
 #: Seconds that an access token lives at first: one dies while the person watches.
 SHORT_LIFE: Final = 3.0
@@ -29,34 +26,17 @@ SHORT_LIFE: Final = 3.0
 LONG_LIFE: Final = 900.0
 #: Seconds between two events of the streamed answer, so that a person can follow.
 PACE_SECONDS: Final = 0.08
-PATIENCE_SECONDS: Final = 20.0
-
-_QUESTION: Final = {
-    "model": "kimi-k2.5",
-    "max_tokens": 64,
-    "stream": True,
-    "messages": [{"role": "user", "content": "How did this get here?"}],
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who takes part: the stand-ins, the program, a client of it, and the person's screen."""
+    """Who takes part: the stand-ins, the program, the agent that uses it, the person's screen."""
 
     stage: Stage
     program: Program
-    client: Client
+    agent: Agent
     screen: Screen
     clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the client got: the status, a digest of the bytes, and whether they broke off."""
-
-    status: int
-    digest: str
-    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +45,6 @@ class Act:
 
     title: str
     play: Callable[[Cast], Awaitable[None]] = field(repr=False)
-
-
-def expect(holds: object, otherwise: str) -> None:
-    """Raise ``Flop`` with *otherwise* unless *holds*."""
-    if not holds:
-        raise Flop(otherwise)
 
 
 async def log_in(cast: Cast) -> None:
@@ -106,11 +80,12 @@ async def stream(cast: Cast) -> None:
         await cast.clock.sleep(PACE_SECONDS)
         permits.release()
 
-    answer = await _ask(cast, Turn(permits=permits), arrived)
+    cast.stage.turns.append(Turn(permits=permits))
+    answer = await _ask(cast, arrived)
     exchange = cast.stage.exchanges[-1]
     expect(answer.status == 200 and not answer.broken, f"HTTP {answer.status} {answer.broken}")
     expect(answer.digest == exchange.digest, "what arrived is not what was sent")
-    expect(exchange.body == _body(), "the API got another question than was asked")
+    expect(exchange.body == QUESTION, "the API got another question than was asked")
     expect(exchange.credentials == 1, "the client's own key went to the API")
     cast.screen.proves("no event was held back: each waited for the one before to arrive")
     cast.screen.proves(f"every byte as the API sent it (sha256 {answer.digest[:16]}...)")
@@ -123,7 +98,7 @@ async def expire(cast: Cast) -> None:
     left = max(0.0, stage.remaining(token))
     cast.screen.says(f"the access token lives {SHORT_LIFE:.0f} s here; {left:.1f} s are left: wait")
     await cast.clock.sleep(left)
-    expect(await _status(cast, token) == 401, "the API still takes a token that is dead")
+    expect(await _direct(cast, token) == 401, "the API still takes a token that is dead")
     stage.lifetime = LONG_LIFE
     answer = await _ask(cast)
     expect(answer.status == 200, f"after the expiry the client got HTTP {answer.status}")
@@ -141,7 +116,8 @@ async def expire(cast: Cast) -> None:
 async def refuse(cast: Cast) -> None:
     """Let the API refuse a token that should live: the request is replayed once."""
     before = len(cast.stage.exchanges)
-    answer = await _ask(cast, Turn(Mood.REFUSE))
+    cast.stage.turns.append(Turn(Mood.REFUSE))
+    answer = await _ask(cast)
     seen = cast.stage.exchanges[before:]
     statuses = [exchange.status for exchange in seen]
     cast.screen.says(f"the API answered {statuses}, the client saw {answer.status}")
@@ -154,7 +130,8 @@ async def refuse(cast: Cast) -> None:
 
 async def break_off(cast: Cast) -> None:
     """Let the API break in mid-answer: the client must not take it for the end."""
-    answer = await _ask(cast, Turn(Mood.BREAK))
+    cast.stage.turns.append(Turn(Mood.BREAK))
+    answer = await _ask(cast)
     expect(answer.status == 200, f"the answer did not even begin (HTTP {answer.status})")
     expect(answer.broken, "the broken answer looked like a whole one")
     cast.screen.proves(f"the client sees that the answer is not whole: {answer.broken}")
@@ -167,7 +144,7 @@ async def hand_out(cast: Cast) -> None:
     run = await cast.program.run("token")
     expect(run.code == 0, f"bridge token ended with {run.code}: {run.err.strip()}")
     expect(run.out.count("\n") == 1, "bridge token printed more than a token")
-    expect(await _status(cast, run.out.strip()) == 200, "the API does not take that token")
+    expect(await _direct(cast, run.out.strip()) == 200, "the API does not take that token")
     cast.screen.proves("one line, and the API takes it (not shown here)")
 
 
@@ -178,11 +155,11 @@ async def keep_secrets(cast: Cast) -> None:
     said = [text for run in cast.program.runs for text in (run.err, *_shown(run.words, run.out))]
     expect(health.code == 0 and health.out, "the daemon does not tell its health")
     expect(log, "the daemon kept no log")
-    secrets = [*cast.stage.secrets, _key(cast)]
-    for secret in secrets:
+    sought = secrets(cast)
+    for secret in sought:
         expect(secret not in log, "a secret is in the log")
         expect(secret not in "".join(said), "a command has shown a secret")
-    cast.screen.proves(f"none of {len(secrets)} secrets is in the log or in any output")
+    cast.screen.proves(f"none of {len(sought)} secrets is in the log or in any output")
 
 
 async def stop(cast: Cast) -> None:
@@ -191,8 +168,8 @@ async def stop(cast: Cast) -> None:
     expect(run.code == 0, f"bridge --stop ended with {run.code}: {run.err.strip()}")
     check = await cast.program.run("--check")
     expect(check.code == 3, f"bridge --check ended with {check.code} and not with 3")
-    expect(not Path(cast.program.paths.pid_file).exists(), "the PID file was left behind")
-    expect(_credential(cast).exists(), "the login is gone")
+    expect(not _exists(cast.program.paths.pid_file), "the PID file was left behind")
+    expect(_exists(_credential(cast)), "the login is gone")
     cast.screen.proves("bridge --check ends with 3 (not running); the login is still there")
 
 
@@ -209,62 +186,24 @@ ACTS: Final = (
 )
 
 
-async def _silent(event: bytes) -> None:
-    del event
+def secrets(cast: Cast) -> list[str]:
+    """Return all that nobody may see: tokens, codes, and the caller key once there is one."""
+    return [*cast.stage.secrets, *([_key(cast)] if _exists(cast.program.paths.key) else [])]
 
 
-async def _ask(
-    cast: Cast, turn: Turn | None = None, arrived: Callable[[bytes], Awaitable[None]] = _silent
-) -> Answer:
-    """Ask a question through bridge as Claude Code would, with the API in the mood of *turn*."""
-    if turn is not None:
-        cast.stage.turns.append(turn)
-    asking = asyncio.create_task(_asked(cast, arrived))
-    try:
-        expect(await within(cast.clock, PATIENCE_SECONDS, asking), "no whole answer came in time")
-        return asking.result()
-    finally:
-        asking.cancel()
+async def _ask(cast: Cast, arrived: Callable[[bytes], Awaitable[None]] | None = None) -> Answer:
+    """Ask through bridge, with the caller key as the shell functions pass it."""
+    address = f"{cast.program.url}/kimi"
+    return await cast.agent.ask(address, _key(cast), arrived or _unheard)
 
 
-async def _asked(cast: Cast, arrived: Callable[[bytes], Awaitable[None]]) -> Answer:
-    url = f"{cast.program.url}/kimi/v1/messages?beta=true"
-    response = await _post(cast, url, _key(cast))
-    digest, pending = hashlib.sha256(), b""
-    try:
-        async with response:
-            async for chunk in response.content.iter_any():
-                digest.update(chunk)
-                *events, pending = (pending + chunk).split(b"\n\n")
-                for event in events:
-                    await arrived(event)
-    except (aiohttp.ClientError, OSError) as error:
-        return Answer(response.status, digest.hexdigest(), type(error).__name__)
-    return Answer(response.status, digest.hexdigest())
-
-
-async def _status(cast: Cast, token: str) -> int:
+async def _direct(cast: Cast, token: str) -> int:
     """Ask the API itself, without bridge, and return what it thinks of *token*."""
-    response = await _post(cast, f"{cast.stage.url}/coding/v1/messages", token)
-    async with response:
-        await response.read()
-    return response.status
+    return (await cast.agent.ask(f"{cast.stage.url}/coding", token, _unheard)).status
 
 
-async def _post(cast: Cast, url: str, credential: str) -> aiohttp.ClientResponse:
-    headers = [
-        ("Authorization", f"Bearer {credential}"),
-        ("Content-Type", "application/json"),
-        ("anthropic-version", "2023-06-01"),
-        ("User-Agent", "bridge-demo"),
-    ]
-    return await cast.client.request(
-        "POST", url, headers=headers, body=_body(), idle_seconds=PATIENCE_SECONDS
-    )
-
-
-def _body() -> bytes:
-    return json.dumps(_QUESTION).encode()
+async def _unheard(event: bytes) -> None:
+    del event
 
 
 def _key(cast: Cast) -> str:
@@ -273,6 +212,10 @@ def _key(cast: Cast) -> str:
 
 def _credential(cast: Cast) -> Path:
     return Path(cast.program.paths.kimi_share) / "credentials" / "kimi-code.json"
+
+
+def _exists(path: str | Path) -> bool:
+    return Path(path).exists()
 
 
 def _described(event: bytes) -> str:

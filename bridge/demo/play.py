@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from pathlib import Path
 import aiohttp
 
 from bridge.clock import Clock, SystemClock
-from bridge.demo.acts import ACTS, SHORT_LIFE, Cast
+from bridge.demo.acts import ACTS, SHORT_LIFE, Cast, secrets
+from bridge.demo.agent import Agent
 from bridge.demo.program import Program, free_port
 from bridge.demo.screen import Screen
 from bridge.demo.stage import Fault, Stage
@@ -34,18 +36,22 @@ def main(argv: Sequence[str]) -> int:
     fault: Fault | None = parser.parse_args(argv).sabotage
     environment = dict(os.environ)
     screen = Screen(sys.stdout, environment)
-    return asyncio.run(_play(screen, environment, fault, SystemClock()))
+    try:
+        return asyncio.run(_play(screen, environment, fault, SystemClock()))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
 
 
 async def _play(
     screen: Screen, environment: Mapping[str, str], fault: Fault | None, clock: Clock
 ) -> int:
+    _clean_up_when_ended()
     with tempfile.TemporaryDirectory(prefix="bridge-demo-") as folder:
         async with Stage(clock, lifetime=SHORT_LIFE, fault=fault) as stage:
             program = Program(Path(folder), free_port(), stage.url, environment, clock)
             client = Client(Outbound({}))
             try:
-                return await _acts(Cast(stage, program, client, screen, clock))
+                return await _acts(Cast(stage, program, Agent(client, clock), screen, clock))
             finally:
                 await client.close()
                 await program.end()
@@ -62,16 +68,25 @@ async def _acts(cast: Cast) -> int:
         try:
             await act.play(cast)
         except (BridgeError, aiohttp.ClientError, OSError, ValueError, LookupError) as error:
-            return _failed(cast, f'act {number} ("{act.title}"): {error or type(error).__name__}')
+            reason = str(error) or type(error).__name__
+            return _failed(cast, f"act {number} ({act.title}): {reason}")
     screen.gap()
     screen.title(f"All of it worked, in {cast.clock.monotonic() - began:.1f} s.")
     return 0
 
 
+def _clean_up_when_ended() -> None:
+    """Let a signal cancel the play, so that no daemon and no folder is left behind."""
+    if task := asyncio.current_task():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 def _failed(cast: Cast, reason: str) -> int:
-    for secret in cast.stage.secrets:
+    hidden = secrets(cast)
+    for secret in hidden:
         reason = reason.replace(secret, "***")
     cast.screen.fails(reason)
-    for line in cast.program.log_tail(cast.stage.secrets):
+    for line in cast.program.log_tail(hidden):
         cast.screen.quotes(line)
     return 1

@@ -38,6 +38,12 @@ class Flop(BridgeError):
     """Something in the play did not happen as it must."""
 
 
+def expect(holds: object, otherwise: str) -> None:
+    """Raise ``Flop`` with *otherwise* unless *holds*."""
+    if not holds:
+        raise Flop(otherwise)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One command that has ended: its exit code and what it wrote."""
@@ -87,7 +93,7 @@ class Program:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        heard = asyncio.ensure_future(_heard(process, hear))  # noqa: TID251 - a gather is a future
+        heard = asyncio.create_task(_heard(process, hear))
         try:
             if not await within(self._clock, PATIENCE_SECONDS, heard):
                 raise Flop(f"bridge {' '.join(words)} did not end within {PATIENCE_SECONDS:.0f} s")

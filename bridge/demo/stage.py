@@ -96,11 +96,11 @@ class Stage:
         routes.router.add_post("/api/oauth/device_authorization", self._device_authorization)
         routes.router.add_post("/api/oauth/token", self._token)
         routes.router.add_post("/coding/v1/messages", self._messages)
-        self._runner = web.AppRunner(routes, access_log=None)
+        self._runner = web.AppRunner(routes, access_log=None, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self

@@ -6,6 +6,8 @@ limit, so that a server gone mad cannot fill the memory.
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from typing import Final, Protocol
 
 import aiohttp
@@ -19,6 +21,10 @@ from bridge.oauth.grant import GrantReply, GrantRequest
 CONNECT_SECONDS: Final = 3.0
 #: Once the request is on the wire, a lost answer is a lost login: read patiently.
 READ_SECONDS: Final = 90.0
+#: An answer that trickles would hold the credential lock for ever; by then it is lost.
+EXCHANGE_SECONDS: Final = 180.0
+#: The longest ``Retry-After`` that is believed, in seconds.
+LONGEST_RETRY_AFTER: Final = 3600.0
 LIMIT: Final = 256 * 1024
 
 
@@ -36,36 +42,57 @@ class Endpoint(Protocol):
 class HttpEndpoint:
     """The authorization server over HTTP."""
 
-    def __init__(self, client: Client, read_seconds: float = READ_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        read_seconds: float = READ_SECONDS,
+        exchange_seconds: float = EXCHANGE_SECONDS,
+    ) -> None:
         self._client = client
         self._read_seconds = read_seconds
+        self._exchange_seconds = exchange_seconds
 
     async def send(self, request: GrantRequest) -> GrantReply:
         """Post *request*; see :class:`Endpoint`."""
+        host = request.url.split("/api/")[0]
+        try:
+            async with asyncio.timeout(self._exchange_seconds):
+                return await self._exchange(request)
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.ClientHttpProxyError,
+        ) as error:
+            raise AuthorizationServerError(
+                f"{host} cannot be reached ({_reason(error)}): check the network, then try again"
+            ) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise AnswerLost(
+                f"the answer of {host} was lost ({_reason(error)}): try again"
+            ) from None
+
+    async def _exchange(self, request: GrantRequest) -> GrantReply:
         headers = [
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),
+            # A kept connection may be closed by the server just as the request goes out, and then
+            # nobody knows whether a refresh token was spent.
+            ("Connection", "close"),
             *request.headers.items(),
         ]
-        host = request.url.split("/api/")[0]
-        try:
-            response = await self._client.request(
-                "POST",
-                request.url,
-                headers=headers,
-                body=request.body,
-                idle_seconds=self._read_seconds,
-                connect_seconds=CONNECT_SECONDS,
-            )
-            async with response:
-                body = await _bounded(response)
-                return GrantReply(
-                    response.status, body, _seconds(response.headers.get("Retry-After"))
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise AuthorizationServerError(f"{host} cannot be reached ({_reason(error)})") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise AnswerLost(f"the answer of {host} was lost ({_reason(error)})") from None
+        response = await self._client.request(
+            "POST",
+            request.url,
+            headers=headers,
+            body=request.body,
+            idle_seconds=self._read_seconds,
+            connect_seconds=CONNECT_SECONDS,
+        )
+        async with response:
+            body = await _bounded(response)
+            return GrantReply(response.status, body, _seconds(response.headers.get("Retry-After")))
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -79,11 +106,21 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 def _seconds(value: str | None) -> float | None:
     """Read ``Retry-After`` in its form of seconds; the form of a date is not worth a parser."""
-    return float(value) if value and value.isascii() and value.isdigit() else None
+    if not (value and value.isascii() and value.isdigit()):
+        return None
+    return min(float(value), LONGEST_RETRY_AFTER)
 
 
 def _reason(error: BaseException) -> str:
-    """Return why *error* happened, without any URL query or body."""
-    cause = getattr(error, "os_error", None) or error
-    text = getattr(cause, "strerror", None) or str(cause)
-    return str(text or type(cause).__name__)[:200]
+    """Return why *error* happened in words of the system or our own.
+
+    Never the text of an HTTP error: that quotes what the server sent, which may hold a token.
+    """
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(cause, ssl.SSLError):
+        return getattr(cause, "verify_message", None) or cause.reason or "TLS failed"
+    return getattr(cause, "strerror", None) or type(cause).__name__

@@ -33,13 +33,13 @@ def died(error: Exception) -> bool:
 def failure(error: Exception, host: str, idle_seconds: float) -> UpstreamError:
     """Return what *error*, which came before the head of an answer of *host*, is to a client."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return UpstreamUnreachable(f"{host} cannot be reached (no connection in time): {_NETWORK}")
+        return UpstreamUnreachable(f"{host} could not be asked (no connection in time): {_NETWORK}")
     if isinstance(error, TimeoutError):
         return UpstreamTimeout(
             f"{host} did not begin to answer within {idle_seconds:g} s: try again"
         )
     reason, advice = _words(error)
-    return UpstreamUnreachable(f"{host} cannot be reached ({reason}): {advice}")
+    return UpstreamUnreachable(f"{host} could not be asked ({reason}): {advice}")
 
 
 def _words(error: Exception) -> tuple[str, str]:

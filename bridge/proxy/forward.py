@@ -56,18 +56,15 @@ class Answer:
         self.reason = response.reason or ""
         self._response = response
         self._provider = provider
-        is_delimited = "content-length" in response.headers or _is_chunked(response)
-        connection = None if is_delimited else response.connection
+        headers = response.headers
+        ends_itself = "content-length" in headers or "transfer-encoding" in headers
+        connection = None if ends_itself else response.connection
         self._until_close = connection.protocol if connection is not None else None
 
     @property
     def headers(self) -> list[RawPair]:
         """The headers for the client."""
-        pairs = answer_headers(self._response.raw_headers, self._provider)
-        if _is_chunked(self._response):
-            # RFC 9112 section 6.3: the chunks decide, whatever else is said.
-            return [pair for pair in pairs if pair[0].lower() != b"content-length"]
-        return pairs
+        return answer_headers(self._response.raw_headers, self._provider)
 
     @property
     def location(self) -> str | None:
@@ -168,7 +165,3 @@ def _checked(answer: Answer, errand: Errand) -> Answer:
         f"{errand.route.provider.name} answered with a redirect to another host, where no "
         "credential may go: check the provider's URL"
     )
-
-
-def _is_chunked(response: aiohttp.ClientResponse) -> bool:
-    return "chunked" in response.headers.get("transfer-encoding", "").lower()

@@ -183,6 +183,7 @@ class Visit:
         # The text of an exception that nobody foresaw may quote the request: only its kind and
         # the way it took are logged.
         nameless = RuntimeError(type(error).__name__)
+        self._status = self._status or BridgeError.status
         log.error(
             "request failed %s error=%s reason=bug",
             self._measured(),

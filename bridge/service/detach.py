@@ -115,7 +115,7 @@ def run_detached(
         os.close(reading)
     if not in_time:
         _kill(launcher)
-        return Verdict(1, f"the daemon has not answered in {seconds:.0f} s: look at {log_path}")
+        return Verdict(1, f"the daemon has not answered in {seconds:g} s: look at {log_path}")
     os.waitpid(launcher, 0)  # it ends by detaching, or has failed and is about to
     return _verdict(report, log_path)
 

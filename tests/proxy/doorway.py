@@ -208,13 +208,14 @@ async def doorway(
     row: Provider | None = None,
     limits: Limits | None = None,
     clock: Clock | None = None,
+    client: Client | None = None,
     peer_uid: Callable[[], int | None] = os.getuid,
     health: Callable[[], Mapping[str, object]] = lambda: {"status": "ok"},
 ) -> AsyncIterator[Doorway]:
     """Open a front door before the upstream at *url*, on a port of its own."""
     purse = purse or Purse()
     row = row or provider(url)
-    client = Client(Outbound({}))
+    client = client or Client(Outbound({}))
     sources = {} if row.auth is Auth.PASSTHROUGH else {row.name: purse}
     passage = Passage(Routes.of([row], default=row.name), sources, policy(), limits or Limits())
 

@@ -35,7 +35,7 @@ async def passage(
 
 
 async def test_a_refused_token_is_replaced_and_the_request_repeated() -> None:
-    """After a 401 the same bytes go out once more with another token, and the client never knows."""
+    """After a 401 the same bytes go out once more with another token, unseen by the client."""
     async with passage("stale", "fresh", hold=False) as (upstream, way, caller):
         upstream.accepts = {"fresh"}
         body = bytes(range(256)) * 1000
@@ -212,7 +212,7 @@ async def test_a_message_is_not_asked_for_twice() -> None:
         answer = await caller.answer()
         assert (answer.status, answer.header("retry-after")) == (502, "1")
         assert answer.header("x-should-retry") == ""
-        assert b"127.0.0.1 cannot be reached (" in answer.content
+        assert b"127.0.0.1 could not be asked (" in answer.content
     assert len(upstream.requests) == 2
 
 
@@ -237,7 +237,7 @@ async def test_nobody_listens_upstream() -> None:
         await caller.asks("POST", MESSAGES, body=b"{}")
         answer = await caller.answer()
     assert answer.status == 502
-    assert b"127.0.0.1 cannot be reached (Connection refused)" in answer.content
+    assert b"127.0.0.1 could not be asked (Connection refused)" in answer.content
 
 
 async def test_silence_before_the_head_has_an_end() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -110,9 +110,9 @@ async def test_each_event_arrives_before_the_next_is_said(framing: Framing, vers
         (200, [("content-length", "0")], ["content-length", "x-bridge-provider"]),
         (204, [], ["x-bridge-provider"]),
         (204, [("content-length", "0")], ["x-bridge-provider"]),
-        (304, [("etag", "x"), ("content-length", "9")], ["etag", "content-length", "x-bridge-provider"]),
+        (304, [("content-length", "9")], ["content-length", "x-bridge-provider"]),
     ],
-)  # fmt: skip
+)
 async def test_answers_without_content_end_with_their_head(
     status: int, headers: list[tuple[str, str]], expected: list[str]
 ) -> None:
@@ -139,15 +139,14 @@ async def test_head_has_the_headers_of_get_and_no_content(headers: list[tuple[st
             assert answer.names == [*(name for name, _ in headers), "x-bridge-provider"]
 
 
-async def test_chunks_win_over_a_length() -> None:
-    """An upstream that says both is read by its chunks, and the client hears of those alone."""
+async def test_an_answer_of_two_lengths_is_no_answer() -> None:
+    """An upstream that says both length and chunks may be understood in two ways: it is refused."""
     async with passage() as (upstream, _, caller):
         exchange = await ask(upstream, caller)
         await exchange.head(200, [("content-length", "3")], "chunked")
-        await exchange.says(b"hello")
-        await exchange.ends()
-        answer = await caller.answer()
-    assert (answer.content, "content-length" in answer.names) == (b"hello", False)
+        assert (await caller.answer()).status == 502
+        await exchange.abandoned()
+        exchange.breaks()
 
 
 @pytest.mark.parametrize(
@@ -237,11 +236,11 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
     assert answer.content == block * blocks
 
 
-async def quiet(progress: object) -> None:
+async def quiet(progress: Callable[[], int]) -> None:
     """Return once nothing has moved for many turns of the loop: all parties live on this one."""
     clock, seen, still = FakeClock(), -1, 0
     while still < 200:
         await clock.sleep(0)
-        now = progress()  # type: ignore[operator]
+        now = progress()
         still = still + 1 if now == seen else 0
         seen = now
