@@ -34,7 +34,7 @@ MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, IPv4 in IPv6
 
 # nlmsghdr, inet_diag_req_v2; then nlmsghdr, inet_diag_msg (linux/inet_diag.h)
 REQUEST: Final = struct.Struct("=IHHII BBBBI 4s16s16sI8s")
-REPLY: Final = struct.Struct("=4xH10x BB2x 4s16s16s12x 12xII")
+REPLY: Final = struct.Struct("=4xH10x xB62xII")  # message type; state, uid, inode
 
 
 class Owner:
@@ -173,11 +173,9 @@ def _find(source: Address, destination: Address, *, listening: bool) -> Owner | 
         return None
     if len(reply) < REPLY.size:  # an error message: the kernel knows no such socket
         return None
-    kind, family, state, *addresses, uid, inode = REPLY.unpack_from(reply)
-    if kind != SOCK_DIAG_BY_FAMILY or inode == 0 or listening != (state == TCP_LISTEN):
-        return None
+    kind, state, uid, inode = REPLY.unpack_from(reply)
     # Asked for a connection that is gone, the kernel names whoever listens at its source instead.
-    if not listening and _plain(family, *addresses) != (ports, near, far):
+    if kind != SOCK_DIAG_BY_FAMILY or inode == 0 or listening != (state == TCP_LISTEN):
         return None
     return Owner(uid, inode)
 
@@ -190,13 +188,6 @@ def _binary(host: str) -> tuple[int, bytes]:
     if packed.startswith(MAPPED):
         return _socket.AF_INET, packed[12:] + bytes(12)
     return _socket.AF_INET6, packed
-
-
-def _plain(family: int, ports: bytes, *addresses: bytes) -> tuple[bytes, ...]:
-    """Return *addresses* as IPv4 where an IPv6 socket's addresses stand for that."""
-    if family != _socket.AF_INET6:
-        return (ports, *addresses)
-    return (ports, *(a[12:] + bytes(12) if a.startswith(MAPPED) else a for a in addresses))
 
 
 def _holds(pid: int, wanted: str) -> bool:

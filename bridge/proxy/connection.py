@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from bridge.providers import Dialect
 from bridge.proxy import dialect
-from bridge.proxy.reply import reset
+from bridge.proxy.reply import Reply, reset
 
 log = logging.getLogger("bridge")
 
@@ -58,11 +58,14 @@ class Connections:
 class Connection(web.RequestHandler):
     """One accepted connection.
 
-    *uid* is the user at its other end, ``None`` if nobody can tell; *busy* whether a request on it
-    is being answered.
+    *uid* is the user at its other end, ``None`` if nobody can tell; *reply* the answer under way
+    on it, ``None`` while it waits for a request.
     """
 
-    __slots__ = ("_accepted", "_connections", "_peer_uid", "busy", "uid")
+    #: The base class forgets its own when it begins to close.
+    _accepted: asyncio.Transport
+
+    __slots__ = ("_accepted", "_connections", "_peer_uid", "reply", "uid")
 
     def __init__(self, manager: web.Server, connections: Connections, peer_uid: PeerUid) -> None:
         super().__init__(
@@ -78,15 +81,13 @@ class Connection(web.RequestHandler):
         )
         self._connections = connections
         self._peer_uid = peer_uid
-        self._accepted: asyncio.Transport | None = None
         self.uid: int | None = None
-        self.busy = False
+        self.reply: Reply | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask whose it is at once: later the other end may be closed, and its port another's."""
         ours, theirs = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        if ours and theirs:
-            self.uid = self._peer_uid(ours[:2], theirs[:2])
+        self.uid = self._peer_uid(ours[:2], theirs[:2])
         self._accepted = cast("asyncio.Transport", transport)
         self._connections.add(self)
         super().connection_made(transport)
@@ -96,12 +97,17 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
         self._connections.remove(self)
 
+    def finish(self) -> None:
+        """Close it when the answer under way is out; at once if there is none."""
+        if self.reply is None:
+            self.force_close()
+        else:
+            self.reply.close_after()
+
     def drop(self) -> bool:
         """Break the connection off with a reset; say whether anything was lost with it."""
-        transport = self._accepted  # the base class forgets its own when it closes
-        if transport is None:
-            return False
-        loses = self.busy or transport.get_write_buffer_size() > 0
+        transport = self._accepted
+        loses = self.reply is not None or transport.get_write_buffer_size() > 0
         reset(transport)
         return loses
 

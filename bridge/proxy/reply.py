@@ -94,9 +94,8 @@ class Reply(web.StreamResponse):
     async def whole(self, status: int, headers: Iterable[RawPair], content: bytes) -> None:
         """Send a whole answer of our own."""
         length = (b"content-length", b"%d" % len(content))
-        await self.begin(status, _phrase(status), [*headers, length])
-        if content:
-            await self.send(content)
+        await self.begin(status, HTTPStatus(status).phrase, [*headers, length])
+        await self.send(content)
         await self.end()
 
     def abort(self) -> None:
@@ -133,18 +132,10 @@ class Reply(web.StreamResponse):
 
 
 def reset(transport: asyncio.Transport | None) -> None:
-    """Close the connection of *transport* with a reset instead of a FIN."""
+    """Close the connection of *transport* with a reset instead of a FIN; ``None`` is closed."""
     if transport is None:
         return
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is not None:
-        with contextlib.suppress(OSError):  # closed already
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    raw: socket.socket = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # closed already
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

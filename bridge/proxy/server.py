@@ -77,8 +77,7 @@ class FrontDoor:
         """
         self._is_draining = True
         for connection in self._connections:
-            if not connection.busy:
-                connection.force_close()
+            connection.finish()
         ended = asyncio.create_task(self._connections.none.wait())
         if not await within(self._clock, seconds, ended):
             self.drop()
@@ -100,10 +99,8 @@ class FrontDoor:
             number=f"{self._instance[:6]}-{next(self._numbers)}",
             last=self._is_draining,
         )
-        connection.busy = True
+        connection.reply = visit.reply
         try:
             return await visit.run()
         finally:
-            connection.busy = False
-            if self._is_draining:
-                visit.reply.close_after()
+            connection.reply = None

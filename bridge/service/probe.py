@@ -135,13 +135,14 @@ def _receive(connection: _socket.socket, deadline: float) -> bytes:
     """Return one whole answer, or what there was of it when the other side closed."""
     reply = b""
     while not _whole(reply) and len(reply) < MAX_BYTES:
-        connection.settimeout(max(deadline - monotonic(), 0.001))
+        left = deadline - monotonic()
+        if left <= 0:  # one byte now and then is no answer either
+            raise TimeoutError
+        connection.settimeout(left)
         received = connection.recv(MAX_BYTES)
         if not received:
             break
         reply += received
-        if monotonic() >= deadline:  # one byte now and then is no answer either
-            raise TimeoutError
     return reply
 
 

@@ -98,6 +98,11 @@ class Household:
         usual = {"kimi-code.json", "kimi-code.lock"}
         return sorted(p.name for p in self.path.parent.iterdir() if p.name not in usual)
 
+    @property
+    def elsewhere(self) -> Store:
+        """The same file, as another process sees it."""
+        return Store(self.path, self.clock)
+
     def another(self) -> Strongbox:
         """Return one more bridge on the same folder, as a second process would be."""
         return Strongbox(self.share_dir, self.server.url, self.clock)

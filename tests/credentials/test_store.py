@@ -78,7 +78,9 @@ def test_read_of_a_tombstone(tmp_path: Path, store: Store) -> None:
 def test_read_of_a_corrupt_file(path: Path, store: Store, content: bytes) -> None:
     """Whatever is no JSON object is named as corrupt, with the way out, and is left as it is."""
     path.write_bytes(content)
-    with pytest.raises(CredentialUnreadable, match=r"is corrupt .*: restore it, or run: bridge log"):
+    with pytest.raises(
+        CredentialUnreadable, match=r"is corrupt .*: restore it, or run: bridge log"
+    ):
         store.read()
     assert path.read_bytes() == content
 

@@ -105,45 +105,46 @@ def test_a_neighbour_is_faster(machine: World) -> None:
 def test_a_thousand_refreshes(machine: World) -> None:
     """Two daemons, three neighbours and ``bridge token`` refresh one file a thousand times.
 
-    The authorization server ends a login for which a spent token is presented, and tokens of 20 s
-    are compressed to a tenth of a second. Nobody is logged out, and the file is whole and private.
+    The server ends the login for which a spent token is presented, and tokens of 20 s are
+    compressed to 10 ms. Nobody is logged out, and the file stays whole and private.
     """
-    machine.authorization.set(expires_in=0.1)
+    machine.authorization.set(expires_in=0.01)
     machine.log_in()
-    machine.foreground()
+    machine.start()
     other = free_port()
     elsewhere = ["--port", str(other), "--pid-file", str(machine.home / "other.pid")]
     assert machine.bridge(*elsewhere).returncode == 0
     with ExitStack() as stack:
         stack.callback(machine.bridge, "--stop", *elsewhere)
-        # The neighbours' pauses are shortened so that no one of them has to lose patience.
-        options: dict[str, Any] = {"rounds": 330, "force": True}
-        options |= {"patience": 0.02, "impatient_after": 1000}
+        # Their pauses are compressed too, but none may lose patience: that is tried elsewhere.
+        options: dict[str, Any] = {"rounds": 120, "pause": 0.01, "patience": 0.05}
         neighbours = [
-            stack.enter_context(Neighbour(machine.share, machine.authorization.url, **options))
+            stack.enter_context(
+                Neighbour(
+                    machine.share, machine.authorization.url, impatient_after=1000, **options
+                )
+            )
             for _ in range(3)
         ]
         crowd = stack.enter_context(ThreadPoolExecutor(8))
         printed = [crowd.submit(machine.bridge, "token") for _ in range(10)]
-        at_work = [True]
-        ports = [machine.port, other]
-        clients = [crowd.submit(_keep_asking, machine, port, at_work) for port in ports]
+        asked = [crowd.submit(_ask_on, machine, port, 1000) for port in (machine.port, other)]
         counts = [neighbour.wait() for neighbour in neighbours]
-        at_work.clear()
         assert {done.result().returncode for done in printed} == {0}
-        assert all(client.result() for client in clients)
+        for client in asked:
+            client.result()
     assert machine.bridge("token").returncode == 0
     assert machine.bridge("--stop").returncode == 0
-    state = unharmed(machine)
     assert all(not {"unlocked", "refused", "lost", "logged-out"} & set(each) for each in counts)
-    theirs = sum(each["refreshed"] for each in counts)
-    print(state, counts)
-    assert state["refreshes"] > max(900, theirs + 50)
+    assert min(each["refreshed"] for each in counts) > 0
+    assert unharmed(machine)["refreshes"] >= 1000
 
 
-def _keep_asking(machine: World, port: int, at_work: list[bool]) -> int:
-    """Ask until nobody is *at_work* any more; return how many requests were answered well."""
-    good = 0
-    while at_work:
-        good += machine.ask(port=port)[0] == 200
-    return good
+def _ask_on(machine: World, port: int, refreshes: int) -> None:
+    """Ask until there have been so many *refreshes*, whatever the answer.
+
+    A token that lives for 10 ms may die on its way; every loss of a login shows in the counters.
+    """
+    while machine.authorization.state()["refreshes"] < refreshes:
+        for _ in range(20):
+            assert machine.ask(port=port)[0] in {200, 401, 503}

@@ -34,6 +34,10 @@ class Wire:
         return self
 
     def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; harmless twice."""
         self._socket.close()
 
     def sends(self, data: bytes) -> None:
@@ -60,7 +64,7 @@ class Wire:
     def resets(self) -> None:
         """Break the connection off."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
+        self.close()
 
     def ends(self) -> None:
         """Say that nothing more will be sent."""
@@ -100,13 +104,17 @@ class Asked(Wire):
         head = f"HTTP/1.1 {status} Told\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}"
         with contextlib.suppress(ConnectionError):  # whoever asked may not want all of it
             self.sends(f"{head}\r\nconnection: close\r\n\r\n".encode() + body)
-        self._socket.close()
+        self.close()
 
 
 class Counter:
-    """A server on loopback whose every answer the test gives itself."""
+    """A server on loopback whose every answer the test gives itself.
+
+    What a test leaves open is closed with it.
+    """
 
     def __init__(self) -> None:
+        self._asked: list[Asked] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(PATIENCE)
 
@@ -115,6 +123,8 @@ class Counter:
 
     def __exit__(self, *reason: object) -> None:
         self._listener.close()
+        for asked in self._asked:
+            asked.close()
 
     @property
     def url(self) -> str:
@@ -123,7 +133,8 @@ class Counter:
 
     def arrives(self) -> Asked:
         """Return the next request once it is here."""
-        return Asked(self._listener.accept()[0])
+        self._asked.append(Asked(self._listener.accept()[0]))
+        return self._asked[-1]
 
     @property
     def waiting(self) -> bool:

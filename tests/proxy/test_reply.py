@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.proxy.reply import reset
 from tests.fakes.clock import FakeClock
 from tests.fakes.exchange import Exchange, Framing
 from tests.fakes.upstream import Upstream
@@ -201,6 +202,20 @@ async def test_an_early_goodbye_is_a_cut(framing: Framing) -> None:
         exchange.closes()
         with pytest.raises(ConnectionResetError):
             await caller.rest()
+
+
+async def test_a_connection_that_is_gone_need_not_be_reset() -> None:
+    """Breaking it off twice, or when it is closed already, does no harm."""
+    reset(None)
+    async with passage() as (_, way, caller):
+        await caller.asks("GET", "/health")
+        await caller.answer()
+        (connection,) = way.door._connections
+        transport = connection.transport
+        for _ in range(2):
+            reset(transport)
+            with pytest.raises(ConnectionResetError):
+                await caller.rest()
 
 
 async def test_a_client_that_does_not_read_stops_the_upstream() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, StreamReader
+from aiohttp.base_protocol import BaseProtocol
 
 from bridge.errors import (
     AuthorizationServerError,
@@ -23,6 +25,7 @@ from bridge.network import Client, Outbound
 from bridge.oauth.token import Token
 from bridge.providers import Auth
 from bridge.proxy.rewrite import Routes
+from tests.fakes.clock import FakeClock
 from tests.fakes.upstream import Upstream
 from tests.proxy.doorway import (
     CALLER_KEY,
@@ -193,21 +196,27 @@ async def test_a_client_that_waits_is_told_to_go_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "headers", "body"),
-    [
-        ("1.1", [("Expect", "100-continue")], b"{}"),
-        ("1.0", [("Expect", "100-continue"), ("Content-Length", "2")], None),
-        ("1.1", [("Expect", "something else")], b"{}"),
-    ],
+    ("version", "expectation"), [("1.0", "100-continue"), ("1.1", "something else")]
 )
-async def test_who_does_not_wait_is_told_nothing(
-    version: str, headers: list[tuple[str, str]], body: bytes | None
-) -> None:
-    """No interim answer when the body is here already, or to a client that knows none."""
+async def test_who_does_not_wait_is_told_nothing(version: str, expectation: str) -> None:
+    """No interim answer to a client that knows none, or that expects what nobody knows."""
+    clock = FakeClock()
+    async with (
+        Upstream() as upstream,
+        doorway(upstream.url, clock=clock) as way,
+        way.caller() as caller,
+    ):
+        headers = [("Expect", expectation), ("Content-Length", "2")]
+        await caller.asks("POST", MESSAGES, headers, version=version)
+        await clock.sleepers(1)
+        await caller.sends(b"{}")
+        assert (await caller.head()).status == 200
+
+
+async def test_a_body_that_is_here_is_not_asked_for() -> None:
+    """A client that sends at once hears nothing in between (RFC 9110 section 10.1.1)."""
     async with passage() as (_, _, caller):
-        await caller.asks("POST", MESSAGES, headers, body, version)
-        if body is None:
-            await caller.sends(b"{}")
+        await caller.asks("POST", MESSAGES, [("Expect", "100-continue")], b"{}")
         assert (await caller.head()).status == 200
 
 
@@ -301,13 +310,26 @@ class Stumbling(StreamReader):
         raise KeyError(SECRET)
 
 
+class Fateful(Client):
+    """An outgoing client during whose every request the house comes down."""
+
+    fate: Callable[[], None]
+
+    async def request(self, *request: Any, **more: Any) -> ClientResponse:
+        """Return the answer, too late."""
+        response = await super().request(*request, **more)
+        self.fate()
+        return response
+
+
 class Clumsy(Client):
     """An outgoing client whose answers begin well."""
 
     async def request(self, *request: Any, **more: Any) -> ClientResponse:
         """Return an answer whose content cannot be read."""
         response = await super().request(*request, **more)
-        response.content.__class__ = Stumbling
+        loop = asyncio.get_running_loop()
+        response.content = Stumbling(BaseProtocol(loop), 1 << 16, loop=loop)
         return response
 
 
@@ -344,6 +366,25 @@ async def test_a_bug_in_mid_answer_is_a_reset(caplog: pytest.LogCaptureFixture) 
             await caller.rest()
     assert "error=KeyError" in caplog.text
     assert SECRET not in caplog.text
+
+
+async def test_an_answer_that_finds_nobody_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
+    """A client whose connection breaks in the very moment of the head has left like any other."""
+    caplog.set_level(logging.INFO, "bridge")
+    client = Fateful(Outbound({}))
+    async with Upstream() as upstream, doorway(upstream.url, client=client) as way:
+        client.fate = way.door.drop
+        upstream.hold = True
+        async with way.caller() as caller:
+            await caller.asks("POST", MESSAGES, body=b"{}")
+            exchange = await upstream.arrives()
+            await exchange.head(200)
+            with pytest.raises(ConnectionResetError):
+                await caller.rest()
+            await exchange.abandoned()
+            exchange.breaks()
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith("request abandoned id=feedc0-1 ")
 
 
 async def test_what_has_gone_through_is_counted() -> None:

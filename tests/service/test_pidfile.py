@@ -340,6 +340,36 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         claim(path)
 
 
+def test_a_full_disk_is_named(path: str) -> None:
+    """A file that cannot take its text gives one line, and is not held."""
+    program = (
+        "import resource, sys; from bridge.errors import ServiceError\n"
+        "from bridge.service.pidfile import PidFile\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
+        "try: PidFile.claim(sys.argv[1], port=1, instance='a', version='1', pause=None)\n"
+        "except ServiceError as error: print(error, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with started(program, path) as child:
+        assert child.stdout
+        assert f"{path} cannot be written (File too large)" in child.stdout.readline()
+        assert state(path) == STALE
+        child.communicate()
+
+
+def test_a_release_survives_a_folder_that_is_closed(path: str) -> None:
+    """A file that can no longer be removed is left behind, and seen to be stale."""
+    program = (
+        "import os, sys; from bridge.service.pidfile import *\n"
+        "if os.geteuid() == 0: os.chown('.', 65534, -1); os.setuid(65534)\n"
+        "held = PidFile.claim(sys.argv[1], port=1, instance='a', version='1', pause=None)\n"
+        "os.chmod('.', 0o500); held.release(); print(state(sys.argv[1])); os.chmod('.', 0o700)"
+    )
+    Path(path).parent.mkdir(parents=True)
+    with contextlib.chdir(Path(path).parent), started(program, Path(path).name) as child:
+        assert child.communicate()[0] == "stale\n"
+
+
 def test_a_release_survives_a_folder_that_is_gone(path: str) -> None:
     """Whoever cleaned up under a running daemon does not disturb its end."""
     pid_file = claim(path)

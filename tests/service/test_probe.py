@@ -156,6 +156,12 @@ def test_patience_ends(path: str, free_port: int, kind: str) -> None:
         assert "does not answer" in answer.line
 
 
+def test_no_patience_is_no_answer(path: str, free_port: int) -> None:
+    """Time that is up before a byte has come is not stretched."""
+    with StandIn("--pid-file", path):
+        assert "does not answer" in probe(path, free_port, patience=1e-9).line
+
+
 def test_a_stopped_daemon_does_not_answer(path: str, free_port: int) -> None:
     """A daemon that hangs (SIGSTOP) still holds file and port, and is told apart by patience."""
     with StandIn("--pid-file", path) as daemon:

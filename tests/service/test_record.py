@@ -133,6 +133,18 @@ def test_a_signal_reaches_the_process_that_is_meant(child: subprocess.Popen[byte
 
 
 @linux_only
+def test_a_signal_needs_no_descriptor(child: subprocess.Popen[bytes]) -> None:
+    """Where the system has no process descriptors (macOS), the signal arrives all the same."""
+    program = (
+        "import os, signal, sys; from bridge.service.record import parse; del os.pidfd_open\n"
+        "parse(sys.stdin.buffer.read()).signal(signal.SIGTERM)"
+    )
+    record = record_of(child.pid).text().encode()
+    subprocess.run([sys.executable, "-c", program], input=record, check=True)
+    assert child.wait(5) == -signal.SIGTERM
+
+
+@linux_only
 def test_no_signal_reaches_a_process_with_a_recycled_number(
     child: subprocess.Popen[bytes],
 ) -> None:

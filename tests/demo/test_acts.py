@@ -1,0 +1,44 @@
+"""Each act of the demo notices when what it shows does not happen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.demo.acts import ACTS
+from bridge.demo.stage import Fault
+from tests.demo.surroundings import ROOT, daemons, leading_astray, left_behind
+
+#: Plays with the words of a command line.
+PLAY = "import sys; from bridge.demo.play import main; sys.exit(main(sys.argv[1:]))"
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "act", "reason"),
+    [
+        (Fault.LOGIN, 1, "bridge login ended with 1"),
+        (Fault.REFRESH, 4, "after the expiry the client got HTTP 401"),
+        (Fault.END, 6, "the broken answer looked like a whole one"),
+    ],
+)
+def test_sabotage(tmp_path: Path, fault: Fault, act: int, reason: str) -> None:
+    """An act that does not work is named with its reason, and the demo ends with 1."""
+    done = subprocess.run(
+        [sys.executable, "-c", PLAY, "--sabotage", fault],
+        cwd=ROOT,
+        env=leading_astray(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"FAILED act {act} ({ACTS[act - 1].title}): {reason}" in done.stdout
+    assert ("INFO daemon started" in done.stdout) == (act > 1)
+    assert left_behind(tmp_path) == []
+    assert daemons(tmp_path) == []
