@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,11 @@ def start(options: Options) -> int:
     if answer.code == 0:
         print(f"bridge: already running ({answer.line})")
         return 0
-    verdict = run_detached(lambda reporter: _background(settings, reporter), START_SECONDS)
+    verdict = run_detached(
+        lambda reporter: _background(settings, reporter),
+        START_SECONDS,
+        log_path=settings.paths.log,
+    )
     if verdict.exit_code == 0:
         print(f"bridge: {_probe(settings).line}")
         return 0
@@ -69,7 +74,8 @@ def stop(options: Options) -> int:
         print("bridge: not running")
         return 0
     path = settings.paths.pid_file
-    signal_owner(path, record, signal.SIGTERM)
+    with contextlib.suppress(NotRunning):  # it has ended by itself since we looked
+        signal_owner(path, record, signal.SIGTERM)
     patience = settings.config.server.drain_seconds + STOP_SPARE_SECONDS
     if not _until(lambda: _running(settings) is None, patience):
         raise ServiceError(

@@ -49,7 +49,8 @@ class Keeper:
             issued_at = token.expires_at - token.expires_in
             if now - issued_at > RENEW_SECONDS:
                 self._source.renew()
-            return IDLE_NAP_SECONDS
+            # Short enough to find the margin of a token that agents begin to use meanwhile.
+            return min(IDLE_NAP_SECONDS, token.margin / 2)
         self._source.refresh_if_due()
         return min(NAP_SECONDS, max(1.0, token.remaining(now) - token.margin))
 

@@ -148,7 +148,7 @@ def _number(value: object) -> float:
         return 0.0
     try:
         number = float(value)
-    except ValueError:
+    except (OverflowError, ValueError):  # JSON knows integers that no float can hold
         return 0.0
     return number if 0 <= number < float("inf") else 0.0
 

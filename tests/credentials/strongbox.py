@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -13,14 +15,41 @@ from bridge.credentials.login import Login
 from bridge.credentials.refresh import Refresh
 from bridge.credentials.source import OAuthSource
 from bridge.credentials.store import Store
+from bridge.credentials.successor import Successor
+from bridge.errors import CredentialUnreadable
 from bridge.network import Client, Outbound
 from bridge.oauth.endpoint import HttpEndpoint
+from bridge.oauth.token import Token
 from bridge.providers import KIMI_CLIENT_ID, OAuth
 from tests.fakes.authorization import AuthorizationServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.credential import credential_file, read_credential, write_credential
 
 T = TypeVar("T")
+
+
+class _Stuck(Successor):
+    """A successor that cannot take its place."""
+
+    def install(self) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class RefusingDisk(Store):
+    """A store whose disk takes what is written and refuses the rename, while it is *refusing*."""
+
+    refusing = False
+
+    def reserve(self, predecessor: Token) -> Successor:
+        """Make room, as there is some."""
+        kind = _Stuck if self.refusing else Successor
+        return kind.reserve(self.path, predecessor)
+
+    def recover(self) -> bool:
+        """Fail where there is something to rename."""
+        if self.refusing and self.interrupted():
+            raise CredentialUnreadable(f"{self.path} cannot be written (Input/output error)")
+        return super().recover()
 
 
 class Strongbox:
@@ -84,6 +113,12 @@ class Household:
     def path(self) -> Path:
         """The credential file."""
         return credential_file(self.share_dir)
+
+    @property
+    def disk(self) -> RefusingDisk:
+        """The store, where it is one on a disk that refuses."""
+        assert isinstance(self.store, RefusingDisk)
+        return self.store
 
     @property
     def credential(self) -> dict[str, Any]:

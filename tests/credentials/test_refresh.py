@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from bridge.credentials.refresh import PAUSES, SECOND_LOOK_SECONDS, Unsaved
-from bridge.credentials.store import LOCK_POLL_SECONDS, Credential, Store
+from bridge.credentials.store import LOCK_POLL_SECONDS, Store
 from bridge.credentials.successor import Successor, successor_path
 from bridge.errors import AnswerLost, AuthorizationServerError, CredentialUnreadable, LoginRequired
 from bridge.oauth.grant import RefreshRefused
 from bridge.oauth.token import Token
-from tests.credentials.strongbox import Household, Strongbox, household
+from tests.credentials.strongbox import Household, RefusingDisk, Strongbox, household
 from tests.fakes.authorization import AuthorizationServer
 from tests.fakes.clock import EPOCH, FakeClock
 from tests.fakes.credential import credential_file, read_credential, write_credential
@@ -376,20 +375,6 @@ async def test_recover_installs_what_a_crash_left(tmp_path: Path, clock: FakeClo
         assert home.server.requests == []
 
 
-class RefusingDisk(Store):
-    """A store whose disk refuses the rename from the moment that the test says so."""
-
-    refusing: ClassVar[bool] = False
-
-    def commit(self, successor: Successor, token: Token) -> Credential | None:
-        """Put the token beside the file, and fail as a disk does."""
-        if not self.refusing:
-            return super().commit(successor, token)
-        successor.write(token)
-        successor.close()
-        raise OSError(5, "Input/output error")
-
-
 class FullDisk(Store):
     """A store whose disk has no room."""
 
@@ -409,17 +394,15 @@ async def test_full_disk_spends_nothing(tmp_path: Path, clock: FakeClock) -> Non
 async def test_disk_that_refuses_after_the_rotation(tmp_path: Path, clock: FakeClock) -> None:
     """The new token comes back with the error, named by file and reason, and can be saved later."""
 
-    class Disk(RefusingDisk):
-        refusing = True
-
-    async with household(tmp_path, clock, store_type=Disk) as home:
+    async with household(tmp_path, clock, store_type=RefusingDisk) as home:
+        home.disk.refusing = True
         with pytest.raises(Unsaved, match=r"kimi-code.json cannot .*Input/output") as caught:
             await home.refresh.succeed(due)
         unsaved = caught.value
         assert unsaved.predecessor.token.document() == home.credential
         assert home.server.valid(unsaved.token.access)
         assert "secret" not in str(unsaved)
-        Disk.refusing = False
+        home.disk.refusing = False
         saved = await home.refresh.save(unsaved.predecessor.token, unsaved.token)
         assert saved is not None
         assert saved.token == unsaved.token

@@ -137,6 +137,13 @@ def test_any_object_is_a_token_or_no_login(document: dict[str, Any]) -> None:
         assert 0 <= held.expires_in < float("inf")
 
 
+def test_a_number_beyond_all_floats() -> None:
+    """An integer that no float can hold reads as 0, as any other nonsense does."""
+    held = stored({"access_token": "A", "expires_at": 10**400, "expires_in": 10**400})
+    assert held is not None
+    assert (held.expires_at, held.expires_in) == (0.0, 0.0)
+
+
 def test_tombstone_is_no_login() -> None:
     """The blanked file that kimi-code leaves after a refusal is "not logged in"."""
     assert stored({"access_token": "", "refresh_token": "", "expires_at": 0}) is None
