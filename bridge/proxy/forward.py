@@ -15,6 +15,7 @@ import aiohttp
 from bridge.credentials.source import TokenSource
 from bridge.errors import (
     BridgeError,
+    CredentialUnreadable,
     LoginRequired,
     RedirectRefused,
     UpstreamError,
@@ -107,12 +108,14 @@ async def ask(client: Client, errand: Errand, body: bytes) -> Answer:
     upstream cannot be asked, ``Refused`` when the request cannot be. Cancellation closes the
     connection.
     """
-    source = errand.source
-    if source is None:
+    source, provider = errand.source, errand.route.provider
+    if provider.auth is Auth.PASSTHROUGH:
         return _checked(await _asked(client, errand, "", body), errand)
+    if source is None:
+        raise CredentialUnreadable(f"{provider.name} has no credential: configure one for it")
     token = await source.current()
     answer = await _asked(client, errand, token.access, body)
-    if answer.status == 401 and errand.route.provider.auth is Auth.OAUTH:
+    if answer.status == 401 and provider.auth is Auth.OAUTH:
         other = await _other_token(source, token, answer)
         if other is not None:
             answer.close()

@@ -216,7 +216,7 @@ async def test_server_cannot_be_reached(tmp_path: Path, clock: FakeClock) -> Non
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 async def test_refused(tmp_path: Path, clock: FakeClock, status: int) -> None:
-    """A refusal, at any status, is taken after a second look; the file is neither blanked nor gone."""
+    """A refusal, at any status, is believed after a second look, and the file stays as it is."""
     async with household(tmp_path, clock) as home:
         old = home.credential
         home.server.next_answer(status, {"error": "invalid_grant"})
@@ -232,7 +232,7 @@ async def test_refused(tmp_path: Path, clock: FakeClock, status: int) -> None:
 
 
 async def test_refused_while_a_neighbour_wrote(tmp_path: Path, clock: FakeClock) -> None:
-    """Where another login is in the file a second later, that one counts and nobody is logged out."""
+    """Another login that is in the file a second later counts, and nobody is logged out."""
     async with household(tmp_path, clock) as home:
         first = home.credential["refresh_token"]
         home.server.next_answer(400, {"error": "invalid_grant"})
@@ -305,7 +305,7 @@ async def test_lost_answer_is_not_followed_by_another_request(
 async def test_unusable_answer_after_a_rotation(
     tmp_path: Path, clock: FakeClock, status: int, body: bytes
 ) -> None:
-    """An answer that says nothing may hide a rotation: it counts as lost, and names only a status."""
+    """An answer that says nothing may hide a rotation: it is lost, and only its status is told."""
     async with household(tmp_path, clock) as home:
         old = home.credential
         home.server.next_answer(status, body, acts=True)
@@ -393,7 +393,6 @@ async def test_full_disk_spends_nothing(tmp_path: Path, clock: FakeClock) -> Non
 
 async def test_disk_that_refuses_after_the_rotation(tmp_path: Path, clock: FakeClock) -> None:
     """The new token comes back with the error, named by file and reason, and can be saved later."""
-
     async with household(tmp_path, clock, store_type=RefusingDisk) as home:
         home.disk.refusing = True
         with pytest.raises(Unsaved, match=r"kimi-code.json cannot .*Input/output") as caught:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 from types import MappingProxyType
@@ -98,7 +97,7 @@ def test_written_is_read_back(target: Path, new: Token) -> None:
     status = successor.install()
     successor.close()
     assert held(target) == new
-    assert os.stat(target).st_ino == status.st_ino
+    assert target.stat().st_ino == status.st_ino
 
 
 @same_folder

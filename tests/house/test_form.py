@@ -23,7 +23,11 @@ TESTED_ELSEWHERE = {
     "__main__.py": "process/test_start.py",
     "clock.py": "fakes/test_clock.py",
     "errors.py": "house/test_errors.py",
-    "providers.py": "test_providers.py",
+    "commands/account.py": "process/test_login.py",
+    "commands/daemon.py": "process/test_start.py",
+    "commands/parser.py": "test_cli.py",
+    "service/house.py": "process/test_start.py",
+    "service/run.py": "process/test_signals.py",
 }
 
 

@@ -120,9 +120,7 @@ def test_a_thousand_refreshes(machine: World) -> None:
         options: dict[str, Any] = {"rounds": 120, "pause": 0.01, "patience": 0.05}
         neighbours = [
             stack.enter_context(
-                Neighbour(
-                    machine.share, machine.authorization.url, impatient_after=1000, **options
-                )
+                Neighbour(machine.share, machine.authorization.url, impatient_after=1000, **options)
             )
             for _ in range(3)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -124,6 +125,17 @@ async def test_only_an_oauth_credential_is_renewed(auth: Auth) -> None:
     assert upstream.bearers == ["own" if auth is Auth.PASSTHROUGH else "sk-1"]
     assert purse.refused == []
     assert upstream.requests[0].header("x-bridge-key") == ""
+
+
+async def test_a_provider_without_a_credential_is_not_asked() -> None:
+    """No request ever leaves with an empty credential, or with the caller's instead."""
+    async with passage("fresh") as (upstream, way, caller):
+        way.passage = replace(way.passage, sources={})
+        await caller.asks("POST", MESSAGES, [("authorization", "Bearer own")], b"{}")
+        answer = await caller.answer()
+    assert (answer.status, answer.header("x-should-retry")) == (503, "false")
+    assert b"kimi has no credential" in answer.content
+    assert upstream.requests == []
 
 
 async def test_the_request_arrives_as_it_was_sent() -> None:
