@@ -164,8 +164,8 @@ class Store:
     def recover(self) -> bool:
         """Finish a replace that a crash cut short; call it under the lock before a refresh.
 
-        Returns whether the refresh token now in the file may already have been spent: room was
-        made for its successor, and no successor was written. Raises ``CredentialUnreadable``.
+        Returns whether the refresh token now in the file may have been spent without a successor
+        being written. Raises ``CredentialUnreadable``.
         """
         current = self.read()
         try:
@@ -209,9 +209,9 @@ class Store:
         Blocks on the disk: only making room tells a disk that is full from one that is not.
         """
         self._make_folder()
-        self.reserve(
-            Token(access="", refresh=uuid.uuid4().hex, expires_at=0, expires_in=0)
-        ).discard()
+        if (held := self._try_lock()) is not None:
+            held.release()
+        self.reserve(Token("", uuid.uuid4().hex, 0, 0)).discard()
 
     def _try_lock(self) -> FileLock | None:
         # A new object for each acquisition: a shared one is re-entrant and would let two tasks in.

@@ -419,9 +419,16 @@ def test_remove_of_a_folder(path: Path, store: Store) -> None:
 
 
 def test_check_writable_leaves_no_trace(store: Store) -> None:
-    """The check makes the folder, tries it and leaves it empty."""
+    """The check makes the folder, tries it, and leaves nothing in it but the lock."""
     store.check_writable()
-    assert list(store.path.parent.iterdir()) == []
+    assert [p.name for p in store.path.parent.iterdir()] == ["kimi-code.lock"]
+    assert not flocked(store.lock_path)
+
+
+async def test_check_writable_while_a_neighbour_refreshes(store: Store) -> None:
+    """A lock that is held at the moment is no obstacle to a login."""
+    async with store.lock():
+        store.check_writable()
 
 
 def test_folder_in_the_way_of_a_login(path: Path, store: Store) -> None:

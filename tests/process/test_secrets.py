@@ -104,15 +104,15 @@ def leaks(sinks: Mapping[str, bytes], secrets: set[str]) -> list[str]:
     return [name for name, content in sinks.items() if any(each in content for each in wanted)]
 
 
-@pytest.fixture(name="machine")
-def _machine(tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(name="machine", scope="module")
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A machine with a configuration that holds secrets."""
-    with world(tmp_path, interval=0.1, auto_approve=2) as machine:
+    with world(tmp_path_factory.mktemp("secrets"), interval=0.1, auto_approve=2) as machine:
         machine.configure(CONFIG)
         yield machine
 
 
-@pytest.fixture(name="life")
+@pytest.fixture(name="life", scope="module")
 def _life(machine: World) -> Life:
     """A life that has been lived: login, work, every kind of trouble, and the end."""
     life = Life(machine)
