@@ -10,12 +10,15 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # not in typeshed
 
 import aiohttp
 from yarl import URL
 
+from bridge.clock import Clock, SystemClock
 from bridge.errors import ConfigError
+from bridge.wire.pool import Pool
 
 CONNECT_SECONDS: Final = 10.0
 #: Idle connections are given up before the servers that we know of close them (nginx: 60 to 75 s).
@@ -43,6 +46,11 @@ class Outbound:
         if not proxy or proxy_bypass_environment(host, {"no": self.no_proxy}):
             return None
         return proxy
+
+    def route(self, url: SplitResult) -> SplitResult | None:
+        """Return the proxy that traffic to *url* goes through, as :meth:`proxy_for` does."""
+        proxy = self.proxy_for(URL(url.geturl(), encoded=True))
+        return urlsplit(proxy) if proxy else None
 
 
 def outbound(
@@ -73,15 +81,19 @@ def outbound(
 
 
 class Client:
-    """The outgoing HTTP client: a pool of connections, and the settings they are opened with.
+    """The outgoing HTTP client: pools of connections, and the settings they are opened with.
 
-    Made inside a running event loop and closed with :meth:`close`. Safe for concurrent use.
+    Traffic goes through *pool*; login and refresh, a few requests an hour whose answers are read
+    whole, through :meth:`request`. Made inside a running event loop and closed with
+    :meth:`close`. Safe for concurrent use.
     """
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, clock: Clock | None = None) -> None:
+        tls = _tls(outbound.ca_file)
         self._outbound = outbound
-        self._session = _session(outbound)
+        self._session = _session(tls)
         self._retired: list[aiohttp.ClientSession] = []
+        self.pool = Pool(clock or SystemClock(), tls, outbound.route)
 
     def retune(self, outbound: Outbound) -> None:
         """Let requests from now on go out by *outbound*; those under way keep their connections.
@@ -90,9 +102,10 @@ class Client:
         """
         if outbound == self._outbound:
             return
-        session = _session(outbound)
+        tls = _tls(outbound.ca_file)
         self._retired.append(self._session)
-        self._outbound, self._session = outbound, session
+        self._outbound, self._session = outbound, _session(tls)
+        self.pool.retune(tls, outbound.route)
 
     async def request(
         self,
@@ -126,6 +139,7 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection; call once no request is under way."""
+        await self.pool.close()
         for session in (*self._retired, self._session):
             await session.close()
 
@@ -139,11 +153,11 @@ def _usable(proxy: str) -> bool:
     return url.scheme in {"http", "https"} and bool(url.host)
 
 
-def _session(outbound: Outbound) -> aiohttp.ClientSession:
+def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0,
-            ssl=_tls(outbound.ca_file),
+            ssl=tls,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=60,
         ),

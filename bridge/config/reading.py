@@ -17,7 +17,7 @@ from bridge.errors import ConfigError
 T = TypeVar("T")
 
 #: Variables of ours that name files and are no keys of the configuration.
-_FILE_VARIABLES: Final = ("BRIDGE_CONFIG", "BRIDGE_PID_FILE")
+_FILE_VARIABLES: Final = ("BRIDGE_CONFIG", "BRIDGE_LOOP", "BRIDGE_PID_FILE")
 _NAMES: Final = {key.path: key.name for key in KEYS}
 _TABLES: Final = {key.path[:length] for key in KEYS for length in range(1, len(key.path))}
 #: What is wrong outside of the file stands after what is wrong in it.

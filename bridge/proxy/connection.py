@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -29,6 +29,16 @@ HEAD_LINE: Final = 64 * 1024
 
 #: Who is at the other end of a connection, from our address and theirs; ``None``: nobody can tell.
 PeerUid = Callable[[tuple[str, int], tuple[str, int]], int | None]
+
+
+class Flow(Protocol):
+    """What feeds a connection, and can wait."""
+
+    def pause(self) -> None:
+        """Send no more for now."""
+
+    def resume(self) -> None:
+        """Send again."""
 
 
 class Connections:
@@ -59,13 +69,13 @@ class Connection(web.RequestHandler):
     """One accepted connection.
 
     *uid* is the user at its other end, ``None`` if nobody can tell; *reply* the answer under way
-    on it, ``None`` while it waits for a request.
+    on it, ``None`` while it waits for a request; *source* what that answer is relayed from.
     """
 
     #: The base class forgets its own when it begins to close.
     _accepted: asyncio.Transport
 
-    __slots__ = ("_accepted", "_connections", "_peer_uid", "reply", "uid")
+    __slots__ = ("_accepted", "_connections", "_peer_uid", "reply", "source", "uid")
 
     def __init__(self, manager: web.Server, connections: Connections, peer_uid: PeerUid) -> None:
         super().__init__(
@@ -83,11 +93,25 @@ class Connection(web.RequestHandler):
         self._peer_uid = peer_uid
         self.uid: int | None = None
         self.reply: Reply | None = None
+        self.source: Flow | None = None
+
+    def pause_writing(self) -> None:
+        """Let what feeds this connection wait: the client does not read."""
+        super().pause_writing()
+        if self.source is not None:
+            self.source.pause()
+
+    def resume_writing(self) -> None:
+        """Let it go on: the client reads again."""
+        super().resume_writing()
+        if self.source is not None:
+            self.source.resume()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask whose it is at once: later the other end may be closed, and its port another's."""
         ours, theirs = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        self.uid = self._peer_uid(ours[:2], theirs[:2])
+        if ours and theirs:  # a client may be gone before we look
+            self.uid = self._peer_uid(ours[:2], theirs[:2])
         self._accepted = cast("asyncio.Transport", transport)
         self._connections.add(self)
         super().connection_made(transport)

@@ -1,16 +1,16 @@
 """Performs one exchange with an upstream: asks with a good token, once more after a 401, and reads.
 
 It never looks into a body, never follows a redirect, and never passes a cut answer off as whole.
-The outgoing side is reached through one method, ``network.Client.request``.
+The outgoing side is one connection of ``network.Client.pool``.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
-
-import aiohttp
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from bridge.credentials.source import TokenSource
 from bridge.errors import (
@@ -23,10 +23,16 @@ from bridge.errors import (
 from bridge.network import Client
 from bridge.oauth.token import Token
 from bridge.providers import Auth
-from bridge.proxy.fault import FAILURES, died, failure
-from bridge.proxy.head import Head, RawPair, answer_headers
+from bridge.proxy.fault import FAILURES, failure
+from bridge.proxy.head import Head, Pair, RawPair, answer_headers
 from bridge.proxy.rewrite import Route, outbound, redirect_leaves
+from bridge.wire.connection import Connection, Reader
+from bridge.wire.failure import Disconnected, Silent, WireError
 
+#: RFC 9110 section 9.2.2: asking twice changes nothing.
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: A request of these without a length would be taken for one that is still to come.
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -52,52 +58,55 @@ class Errand:
 class Answer:
     """An upstream's answer whose head is here and whose content is still to come."""
 
-    def __init__(self, response: aiohttp.ClientResponse, provider: str) -> None:
-        self.status = response.status
-        self.reason = response.reason or ""
-        self._response = response
+    def __init__(self, connection: Connection, provider: str) -> None:
+        self.status = connection.status
+        self.reason = connection.reason.decode("latin-1")
+        self._raw = connection.headers
         self._provider = provider
-        headers = response.headers
-        ends_itself = "content-length" in headers or "transfer-encoding" in headers
-        connection = None if ends_itself else response.connection
-        self._until_close = connection.protocol if connection is not None else None
+        self._connection = connection
+        self._ended: asyncio.Future[None] | None = None
 
     @property
     def headers(self) -> list[RawPair]:
         """The headers for the client."""
-        return answer_headers(self._response.raw_headers, self._provider)
+        return answer_headers(self._raw, self._provider)
 
     @property
     def location(self) -> str | None:
         """Where a redirect points to, or ``None`` when this is none."""
         if self.status not in _REDIRECTS:
             return None
-        return self._response.headers.get("location")
+        found = (value for name, value in self._raw if name.lower() == b"location")
+        value = next(found, None)
+        return None if value is None else value.decode("latin-1")
 
-    async def read(self) -> bytes:
-        """Return what has come since, as it came; empty at the end of a whole answer.
+    async def relay(self, reader: Reader) -> None:
+        """Pass the content to *reader* as it comes, and return once the answer is whole.
 
         Raises ``AnswerCut`` when the upstream breaks off or falls silent for too long.
         """
+        self._ended = self._connection.relay(reader)
         try:
-            data = await self._response.content.readany()
-        except TimeoutError:
+            await self._ended
+        except Silent:
             raise AnswerCut("the upstream fell silent in the middle of its answer") from None
-        except FAILURES as error:
-            raise AnswerCut(f"the upstream broke off its answer ({type(error).__name__})") from None
-        if not data and self._was_reset():
-            raise AnswerCut("the upstream broke off its answer (connection reset)")
-        return data
+        except WireError as error:
+            raise AnswerCut(f"the upstream broke off its answer ({error})") from None
+
+    def pause(self) -> None:
+        """Let no more content come for now."""
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """Let content come again."""
+        if self._ended is None or not self._ended.done():
+            self._connection.resume()
 
     def close(self) -> None:
         """Leave the rest of the answer: its connection is closed, unless it has ended already."""
-        self._response.close()
-
-    def _was_reset(self) -> bool:
-        # An answer that ends with its connection: aiohttp takes a reset for its end like a FIN,
-        # and only the protocol remembers which it was (3.14.5, client_proto.connection_lost).
-        protocol = self._until_close
-        return protocol is not None and isinstance(protocol.exception(), aiohttp.ClientOSError)
+        # After its end the connection may serve somebody else; being left is no end.
+        if self._ended is None or not self._ended.done() or self._ended.cancelled():
+            self._connection.close()
 
 
 async def ask(client: Client, errand: Errand, body: bytes) -> Answer:
@@ -139,25 +148,33 @@ async def _other_token(source: TokenSource, token: Token, refusal: Answer) -> To
 
 
 async def _asked(client: Client, errand: Errand, credential: str, body: bytes) -> Answer:
+    method = errand.head.method
     url, headers = outbound(errand.head, errand.route, credential, errand.caller_key)
-
-    async def attempt() -> Answer:
-        response = await client.request(
-            errand.head.method, url, headers=headers, body=body, idle_seconds=errand.idle_seconds
-        )
-        return Answer(response, errand.route.provider.name)
-
-    try:
+    parts = urlsplit(url)
+    head = _written(method, parts, headers, body)
+    repeatable = method in _SAFE or errand.route.only_counts
+    while True:
         try:
-            return await attempt()
+            connection = await client.pool.take(parts, errand.idle_seconds)
+            await connection.ask(head, body, bodiless=method == "HEAD")
+            return Answer(connection, errand.route.provider.name)
         except FAILURES as error:
-            # aiohttp itself repeats what the method declares safe to repeat. To ask a model twice
-            # may cost twice and is left to the client, which knows what it asked.
-            if not (died(error) and errand.route.only_counts):
-                raise
-            return await attempt()
-    except FAILURES as error:
-        raise failure(error, urlsplit(url).hostname or "", errand.idle_seconds) from None
+            # A kept connection may be closed just when a request goes out on it. What became of
+            # the request nobody knows, and asking a model twice may cost twice: that is left to
+            # the client, which knows what it asked.
+            if isinstance(error, Disconnected) and error.reused and repeatable:
+                continue
+            raise failure(error, parts.hostname or "", errand.idle_seconds) from None
+
+
+def _written(method: str, url: SplitResult, headers: Iterable[Pair], body: bytes) -> bytes:
+    """Return the head of the request as it goes out."""
+    target = urlunsplit(("", "", url.path or "/", url.query, ""))
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {url.netloc}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if body or method in _WITH_BODY:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _checked(answer: Answer, errand: Errand) -> Answer:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -76,6 +76,25 @@ class Reply(web.StreamResponse):
         self.begun = True
         self._write(line + b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + b"\r\n")
         await self._writer.drain()
+
+    def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
+        """Pass on what has come of the answer, at once; *last* ends it in good order.
+
+        Does not wait for a client that does not read: its connection says so to the upstream's.
+        """
+        transport = self._socket
+        if transport is None or transport.is_closing():
+            return  # the visit is being cancelled
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not self._has_content:
+            data = b""
+        self.sent += len(data)
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if last:
+                data += b"0\r\n\r\n"
+        if data:
+            transport.write(data)
 
     async def send(self, data: bytes) -> None:
         """Send *data* at once, and wait while the client does not read what was sent before."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from bridge.network import Client
 from bridge.providers import Auth
 from bridge.proxy import dialect
 from bridge.proxy.body import Body, Budget
+from bridge.proxy.connection import Connection
 from bridge.proxy.forward import AnswerCut, Errand, ask
 from bridge.proxy.guard import check_caller, check_origin
 from bridge.proxy.head import Head
@@ -155,15 +157,16 @@ class Visit:
             caller_key=passage.policy.key,
             idle_seconds=passage.limits.idle_seconds,
         )
+        connection = cast("Connection", self._request.protocol)
         answer = await ask(self._means.client, errand, self._body.data)
         try:
             self._body.release()
             self._status, self._head_at = answer.status, self._means.clock.monotonic()
             await self.reply.begin(answer.status, answer.reason, answer.headers)
-            while data := await answer.read():
-                await self.reply.send(data)
-            await self.reply.end()
+            connection.source = answer
+            await answer.relay(self.reply)
         finally:
+            connection.source = None
             answer.close()
         log.info("request answered %s", self._measured())
 

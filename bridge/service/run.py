@@ -40,7 +40,19 @@ def run(
     *ready* is called once requests are answered. Returns after the last stream has ended or was
     dropped; the caller frees the PID file.
     """
-    asyncio.run(Daemon(settings, key=key, instance=instance, clock=clock).live(sockets, ready))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(Daemon(settings, key=key, instance=instance, clock=clock).live(sockets, ready))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's loop where it is installed; ``BRIDGE_LOOP=asyncio`` does without it."""
+    if os.environ.get("BRIDGE_LOOP") == "asyncio":
+        return None
+    try:
+        import uvloop  # noqa: PLC0415 - a dependency of some platforms only
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 class Daemon:

@@ -1,0 +1,151 @@
+"""Opens a connection: name, address, outbound proxy, TLS.
+
+Addresses are raced (happy eyeballs, RFC 8305) and remembered for a minute, TLS is verified against
+the system's and the configured authorities, and an outbound proxy is asked by CONNECT, so that
+whatever way a request takes, only its provider can read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
+from urllib.parse import SplitResult, unquote
+
+import aiohappyeyeballs
+import httptools
+
+from bridge.clock import Clock, within
+from bridge.wire.connection import Connection
+from bridge.wire.failure import ConnectTimeout, Disconnected, ProxyRefused
+
+#: Seconds for which the addresses of a name are believed.
+DNS_SECONDS: Final = 60.0
+#: RFC 8305 section 5: how long the first address may take before the second is tried too.
+EYEBALLS_SECONDS: Final = 0.25
+
+Addresses = list[aiohappyeyeballs.AddrInfoType]
+
+
+class Connector:
+    """Opens connections; *connect_seconds* bounds each, from name to the end of TLS."""
+
+    def __init__(self, clock: Clock, tls: ssl.SSLContext, connect_seconds: float) -> None:
+        self._clock = clock
+        self._tls = tls
+        self._connect_seconds = connect_seconds
+        self._known: dict[tuple[str, int], tuple[float, Addresses]] = {}
+
+    async def open(
+        self, url: SplitResult, proxy: SplitResult | None, made: Callable[[], Connection]
+    ) -> Connection:
+        """Return a new connection to the origin of *url*, through *proxy* if there is one.
+
+        Raises ``OSError`` (``ssl.SSLError`` and ``socket.gaierror`` among them), ``ConnectTimeout``
+        or ``ProxyRefused``.
+        """
+        opening = asyncio.create_task(self._open(url, proxy, made))
+        try:
+            if not await within(self._clock, self._connect_seconds, opening):
+                raise ConnectTimeout("no connection in time")
+            return opening.result()
+        finally:
+            opening.cancel()
+
+    async def _open(
+        self, url: SplitResult, proxy: SplitResult | None, made: Callable[[], Connection]
+    ) -> Connection:
+        loop = asyncio.get_running_loop()
+        host, port = place(url)
+        raw = await self._connected(*(place(proxy) if proxy else (host, port)))
+        try:
+            if proxy is not None:
+                await _tunnel(raw, f"{_bracketed(host)}:{port}", proxy)
+            secured = self._tls if url.scheme == "https" else None
+            _, connection = await loop.create_connection(
+                made, sock=raw, ssl=secured, server_hostname=host if secured else None
+            )
+        except BaseException:
+            raw.close()
+            raise
+        return connection
+
+    async def _connected(self, host: str, port: int) -> socket.socket:
+        addresses = await self._addresses(host, port)
+        try:
+            raw = await aiohappyeyeballs.start_connection(
+                addresses, happy_eyeballs_delay=EYEBALLS_SECONDS, interleave=1
+            )
+        except OSError:
+            self._known.pop((host, port), None)
+            raise
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return raw
+
+    async def _addresses(self, host: str, port: int) -> Addresses:
+        until, addresses = self._known.get((host, port), (0.0, []))
+        if self._clock.monotonic() < until:
+            return addresses
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = cast("Addresses", found)
+        self._known[host, port] = (self._clock.monotonic() + DNS_SECONDS, addresses)
+        return addresses
+
+
+def place(url: SplitResult) -> tuple[str, int]:
+    """Return host and port of *url*."""
+    return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+
+
+async def _tunnel(raw: socket.socket, authority: str, proxy: SplitResult) -> None:
+    """Ask *proxy* at the other end of *raw* for a way to *authority* (RFC 9110 section 9.3.6)."""
+    loop = asyncio.get_running_loop()
+    head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n"
+    if proxy.username is not None:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        head += f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
+    await loop.sock_sendall(raw, f"{head}\r\n".encode())
+    answer = _TunnelAnswer()
+    # One byte at a time: what follows the head belongs to TLS, and a proxy's head is short.
+    while not answer.complete:
+        byte = await loop.sock_recv(raw, 1)
+        if not byte:
+            raise Disconnected("the outbound proxy closed the connection")
+        answer.feed(byte)
+
+
+class _TunnelAnswer:
+    """The head of a proxy's answer to CONNECT."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._size = 0
+
+    def feed(self, byte: bytes) -> None:
+        """Read on; raises ``ProxyRefused`` for anything but a 2xx."""
+        self._size += 1
+        try:
+            self._parser.feed_data(byte)
+        except httptools.HttpParserUpgrade:
+            self.complete = True
+        except httptools.HttpParserError:
+            raise ProxyRefused("its answer is not HTTP") from None
+        if self._size > 64 * 1024:
+            raise ProxyRefused("its answer has no end")
+
+    def on_headers_complete(self) -> None:
+        """Judge the status."""
+        status = self._parser.get_status_code()
+        if not 200 <= status < 300:
+            raise ProxyRefused(f"HTTP {status}")
+        self.complete = True
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

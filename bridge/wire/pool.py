@@ -1,0 +1,131 @@
+"""Keeps connections warm: the next request to the same place finds one open.
+
+Idle connections are given up before the servers that we know of close them, because a request that
+crosses their close would be lost. One look for all of them, now and then, also ends exchanges in
+which an upstream has been silent for too long, so that no exchange needs a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import SplitResult
+
+from bridge.clock import Clock
+from bridge.wire.connection import Connection
+from bridge.wire.connector import Connector, place
+from bridge.wire.failure import Silent
+
+CONNECT_SECONDS: Final = 10.0
+#: nginx gives up idle connections after 60 to 75 s.
+KEEPALIVE_SECONDS: Final = 55.0
+#: Seconds between two looks at all connections; a short silence limit is looked at more often.
+LOOK_SECONDS: Final = 5.0
+
+Origin = tuple[str, str, int, str]
+
+
+class Pool:
+    """Connections by origin. Made inside a running event loop, closed with :meth:`close`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        tls: ssl.SSLContext,
+        proxy_for: Callable[[SplitResult], SplitResult | None],
+    ) -> None:
+        self._clock = clock
+        self._proxy_for = proxy_for
+        self._connector = Connector(clock, tls, CONNECT_SECONDS)
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._busy: set[Connection] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._generation = 0
+
+    def retune(
+        self, tls: ssl.SSLContext, proxy_for: Callable[[SplitResult], SplitResult | None]
+    ) -> None:
+        """Open connections by other settings from now on; exchanges under way keep theirs."""
+        self._generation += 1
+        self._proxy_for = proxy_for
+        self._connector = Connector(self._clock, tls, CONNECT_SECONDS)
+        idle, self._idle = self._idle, {}
+        for connection in (c for row in idle.values() for c in row):
+            connection.fail(Silent("retired"))
+
+    async def take(self, url: SplitResult, idle_seconds: float) -> Connection:
+        """Return a connection to the origin of *url*, warm if there is one.
+
+        *idle_seconds* bounds each silence of the upstream. The connection comes back by itself
+        after an answer that ended in good order. Raises what :meth:`Connector.open` raises.
+        """
+        proxy = self._proxy_for(url)
+        origin = (url.scheme, *place(url), proxy.geturl() if proxy else "")
+        connection = self._warm(origin)
+        if connection is None:
+            connection = await self._connector.open(url, proxy, lambda: self._made(origin))
+        connection.patience = idle_seconds
+        connection.heard_at = self._clock.monotonic()
+        self._busy.add(connection)
+        self._look_after(idle_seconds)
+        return connection
+
+    async def close(self) -> None:
+        """Close every connection, with whatever is under way on it."""
+        self._generation += 1
+        for connection in [*self._busy, *(c for row in self._idle.values() for c in row)]:
+            connection.fail(Silent("closed"))
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+
+    def _warm(self, origin: Origin) -> Connection | None:
+        row = self._idle.get(origin, [])
+        while row:
+            connection = row.pop()  # the one used last is the least likely to be closed
+            if connection.usable and not self._expired(connection):
+                return connection
+            connection.fail(Silent("expired"))
+        return None
+
+    def _made(self, origin: Origin) -> Connection:
+        generation = self._generation
+        return Connection(self._clock, lambda mine: self._back(origin, generation, mine))
+
+    def _back(self, origin: Origin, generation: int, connection: Connection) -> None:
+        self._busy.discard(connection)
+        if generation != self._generation:
+            connection.fail(Silent("retired"))
+            return
+        connection.heard_at = self._clock.monotonic()
+        self._idle.setdefault(origin, []).append(connection)
+
+    def _expired(self, connection: Connection) -> bool:
+        return self._clock.monotonic() - connection.heard_at > KEEPALIVE_SECONDS
+
+    def _look_after(self, idle_seconds: float) -> None:
+        if self._looking is None or self._looking.done():
+            step = min(LOOK_SECONDS, idle_seconds / 4)
+            self._looking = asyncio.create_task(self._look(step), name="wire look")
+
+    async def _look(self, step: float) -> None:
+        """Look at all connections until there are none."""
+        while self._busy or any(self._idle.values()):
+            await self._clock.sleep(step)
+            now = self._clock.monotonic()
+            for connection in list(self._busy):
+                if not connection.usable:
+                    self._busy.discard(connection)
+                elif not connection.paused and now - connection.heard_at > connection.patience:
+                    self._busy.discard(connection)
+                    connection.fail(Silent("silent for too long"))
+            for origin, row in self._idle.items():
+                self._idle[origin] = [c for c in row if self._kept(c)]
+
+    def _kept(self, connection: Connection) -> bool:
+        if connection.usable and not self._expired(connection):
+            return True
+        connection.fail(Silent("expired"))
+        return False
