@@ -158,7 +158,9 @@ def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(
             limit=0,
             ssl=tls,
-            keepalive_timeout=KEEPALIVE_SECONDS,
+            # A kept connection may be closed by the server just as the request goes out, and then
+            # nobody knows whether a refresh token was spent.
+            force_close=True,
             ttl_dns_cache=60,
         ),
         auto_decompress=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import webbrowser
@@ -55,6 +56,8 @@ def up(options: Options) -> int:
 
 @contextlib.asynccontextmanager
 async def _account(settings: Settings) -> AsyncIterator[Account]:
+    # What goes wrong is told by the one line with which the command ends.
+    logging.getLogger().addHandler(logging.NullHandler())
     network = settings.config.network
     client = Client(outbound(settings.environment, network.proxy, network.ca_file))
     account = Account(settings, client, SystemClock())

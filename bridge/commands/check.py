@@ -47,10 +47,15 @@ def understood(words: list[str]) -> Question | None:
 
 def check(question: Question) -> int:
     """Say by exit code, and on request in words or JSON, whether the daemon serves."""
+    from bridge.errors import ConfigError
     from bridge.location import pid_file
     from bridge.service.probe import probe
 
-    path = question.pid_file or pid_file(os.environ)
+    try:
+        path = question.pid_file or pid_file(os.environ)
+    except ConfigError as error:
+        print(f"bridge: {error}", file=sys.stderr)
+        return error.exit_code
     answer = probe(path, question.port, provider=question.provider)
     if question.json and answer.document:
         sys.stdout.write(answer.document.decode("utf-8", "replace") + "\n")

@@ -12,13 +12,15 @@ from typing import Final
 
 from bridge import __version__
 from bridge.clock import SystemClock
-from bridge.errors import BridgeError, NotRunning, ServiceError
+from bridge.config import Paths
+from bridge.config.schema import DRAIN
+from bridge.errors import BridgeError, ConfigError, NotRunning, PortTaken, ServiceError
 from bridge.service.detach import Reporter, no_core, run_detached
 from bridge.service.listen import bind
 from bridge.service.pidfile import HELD, PidFile, look, signal_owner
 from bridge.service.probe import Answer, probe
 from bridge.service.record import Record
-from bridge.service.settings import Settings, load
+from bridge.service.settings import Settings, load, locate
 
 Options = Mapping[str, object]
 
@@ -48,7 +50,7 @@ def start(options: Options) -> int:
     if verdict.exit_code == 0:
         print(f"bridge: {_probe(settings).line}")
         return 0
-    if _rival_serves(settings):
+    if _rival_serves(settings, verdict.exit_code):
         print(f"bridge: already running ({_probe(settings).line})")
         return 0
     raise _failure(verdict.exit_code, verdict.line, settings)
@@ -68,19 +70,18 @@ def foreground(options: Options) -> int:
 
 def stop(options: Options) -> int:
     """Stop the daemon: streams may end first; a second stop drops them. Not running is success."""
-    settings = load(options)
-    record = _running(settings)
+    paths = locate(options)  # a configuration gone wrong must not keep the daemon alive
+    record = _running(paths)
     if record is None:
         print("bridge: not running")
         return 0
-    path = settings.paths.pid_file
     with contextlib.suppress(NotRunning):  # it has ended by itself since we looked
-        signal_owner(path, record, signal.SIGTERM)
-    patience = settings.config.server.drain_seconds + STOP_SPARE_SECONDS
-    if not _until(lambda: _running(settings) is None, patience):
+        signal_owner(paths.pid_file, record, signal.SIGTERM)
+    patience = _drain_seconds(options) + STOP_SPARE_SECONDS
+    if not _until(lambda: _running(paths) is None, patience):
         raise ServiceError(
             f"the daemon (pid {record.pid}) has not stopped within {patience:.0f} s: "
-            f"look at {settings.paths.log}, or end it with: kill -9 {record.pid}"
+            f"look at {paths.log}, or end it with: kill -9 {record.pid}"
         )
     print("bridge: stopped")
     return 0
@@ -95,7 +96,7 @@ def restart(options: Options) -> int:
 def reload(options: Options) -> int:
     """Let the daemon re-read its configuration, once that is known to be good."""
     settings = load(options)
-    record = _running(settings)
+    record = _running(settings.paths)
     if record is None:
         raise NotRunning("the daemon is not running: start it with: bridge")
     signal_owner(settings.paths.pid_file, record, signal.SIGHUP)
@@ -137,16 +138,24 @@ def _serve(settings: Settings, sockets: Sequence[socket], ready: Callable[[], No
         pid_file.release()
 
 
-def _rival_serves(settings: Settings) -> bool:
-    """Say whether another start of ours won the port: wait until that one answers."""
-    claimed = _until(lambda: _running(settings) is not None, RIVAL_SECONDS)
+def _rival_serves(settings: Settings, exit_code: int) -> bool:
+    """Say whether another start of ours won: the PID file, or the port and then the file."""
+    patience = RIVAL_SECONDS if exit_code == PortTaken.exit_code else 0
+    claimed = _until(lambda: _running(settings.paths) is not None, patience)
     return claimed and _until(lambda: _probe(settings).code == 0, START_SECONDS)
 
 
-def _running(settings: Settings) -> Record | None:
+def _running(paths: Paths) -> Record | None:
     """Return what the PID file says of a daemon that holds it, or ``None``."""
-    kind, record = look(settings.paths.pid_file)
+    kind, record = look(paths.pid_file)
     return record if kind == HELD else None
+
+
+def _drain_seconds(options: Options) -> float:
+    try:
+        return load(options).config.server.drain_seconds
+    except ConfigError:
+        return DRAIN.default
 
 
 def _failure(exit_code: int, line: str, settings: Settings) -> BridgeError:

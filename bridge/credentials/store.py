@@ -60,13 +60,14 @@ class Store:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
+        self._name = str(path)
         self.lock_path = path.with_suffix(".lock")
         self._clock = clock
 
     def identity(self) -> Identity | None:
         """Return the version of the file now, or ``None`` where there is no file: one ``stat``."""
         try:
-            return _identity(self.path.stat())
+            return _identity(os.stat(self._name))  # noqa: PTH116 - once a request: pathlib is slow
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -77,8 +77,6 @@ class HttpEndpoint:
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("Accept", "application/json"),
             ("Accept-Encoding", "identity"),
-            # A kept connection may be closed by the server just as the request goes out, and then
-            # nobody knows whether a refresh token was spent.
             ("Connection", "close"),
             *request.headers.items(),
         ]

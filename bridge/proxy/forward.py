@@ -86,6 +86,7 @@ class Answer:
         Raises ``AnswerCut`` when the upstream breaks off or falls silent for too long.
         """
         self._ended = self._connection.relay(reader)
+        reader.flush()
         try:
             await self._ended
         except Silent:

@@ -8,8 +8,8 @@ end-to-end and goes through in its own order and case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.errors import Refused
@@ -37,6 +37,7 @@ RESET: Final = frozenset({"host", "content-length", "expect"})
 #: What no provider has to say to an agent on loopback, beside ``access-control-*``.
 UNWANTED: Final = frozenset({"alt-svc", "set-cookie", "x-bridge-provider"})
 
+_BEHIND: Final = frozenset(name.encode() for name in HOP_BY_HOP | UNWANTED)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROL_BYTES: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -51,6 +52,13 @@ class Head:
     method: str
     target: str
     headers: tuple[Pair, ...]
+    _index: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            index.setdefault(name.lower(), []).append(value)
+        object.__setattr__(self, "_index", index)
 
     @classmethod
     def of(cls, method: str, target: str, raw: Iterable[RawPair]) -> Head:
@@ -63,11 +71,12 @@ class Head:
 
     def values(self, name: str) -> list[str]:
         """Return every value of the header *name* (in lower case), in order."""
-        return [value for key, value in self.headers if key.lower() == name]
+        return self._index.get(name, [])
 
     def value(self, name: str) -> str:
         """Return the first value of the header *name* (in lower case), or an empty string."""
-        return next(iter(self.values(name)), "")
+        values = self._index.get(name)
+        return values[0] if values else ""
 
 
 def outbound_headers(
@@ -94,7 +103,7 @@ def outbound_headers(
         kept.append(_credential_header(provider, credential))
     never = HOP_BY_HOP | RESET | OWN_CREDENTIALS | CREDENTIALS
     kept += [pair for name, pair in own.items() if pair[1] and name not in never]
-    return list(_sendable(kept))
+    return _sendable(kept)
 
 
 def answer_headers(pairs: Iterable[RawPair], provider: str) -> list[RawPair]:
@@ -102,14 +111,14 @@ def answer_headers(pairs: Iterable[RawPair], provider: str) -> list[RawPair]:
 
     They stay bytes, so that what is no UTF-8 passes too. ``x-bridge-provider`` is added.
     """
-    lowered = [(name.lower().decode("latin-1"), (name, value)) for name, value in pairs]
-    connection = [value.decode("latin-1") for name, (_, value) in lowered if name == "connection"]
-    behind = HOP_BY_HOP | UNWANTED | named(connection)
+    lowered = [(name.lower(), (name, value)) for name, value in pairs]
+    connection = [value.decode("latin-1") for name, (_, value) in lowered if name == b"connection"]
+    behind = _BEHIND | {name.encode("latin-1") for name in named(connection)}
     kept = [
         pair
         for name, pair in lowered
         if name not in behind
-        and not name.startswith("access-control-")
+        and not name.startswith(b"access-control-")
         and not _CONTROL_BYTES.search(pair[1])
     ]
     return [*kept, (b"x-bridge-provider", provider.encode("ascii", "replace"))]
@@ -126,15 +135,23 @@ def _credential_header(provider: Provider, credential: str) -> Pair:
     return "Authorization", f"Bearer {credential}"
 
 
-def _sendable(pairs: Iterable[Pair]) -> Iterator[Pair]:
-    for name, value in pairs:
-        if _CONTROL.search(name) or _CONTROL.search(value) or not _is_text(value):
-            raise Refused(
-                f"the header {name[:80]!r} has a character that HTTP does not carry: leave it out",
-                status=400,
-                kind="invalid_request_error",
-            )
-        yield name, value
+def _sendable(pairs: list[Pair]) -> list[Pair]:
+    together = "".join([text for pair in pairs for text in pair])
+    if _CONTROL.search(together) or not _is_text(together):
+        raise Refused(
+            f"the header {_unsendable(pairs)[:80]!r} has a character that HTTP does not carry: "
+            "leave it out",
+            status=400,
+            kind="invalid_request_error",
+        )
+    return pairs
+
+
+def _unsendable(pairs: list[Pair]) -> str:
+    """Return the name of the header that cannot be sent."""
+    return next(
+        name for name, value in pairs if _CONTROL.search(name + value) or not _is_text(value)
+    )
 
 
 def _is_text(value: str) -> bool:

@@ -40,6 +40,7 @@ class Reply(web.StreamResponse):
         self._version = request.version
         self._has_content = request.method != "HEAD"
         self._is_chunked = False
+        self._unsent = b""
         self._stays = request.keep_alive and not last
 
     @property
@@ -57,25 +58,45 @@ class Reply(web.StreamResponse):
         self._stays = False
 
     async def begin(self, status: int, reason: str, headers: Iterable[RawPair]) -> None:
-        """Send the head at once.
+        """Send the head at once; see :meth:`open`."""
+        await self.open(status, reason, headers)
+        self.flush()
+        await self._writer.drain()
+
+    async def open(self, status: int, reason: str, headers: Iterable[RawPair]) -> None:
+        """Make the head, which goes out with the first content or at :meth:`flush`.
 
         The content is delimited by the ``content-length`` among *headers*, else by chunks, else
-        (HTTP/1.0) by the end of the connection.
+        (HTTP/1.0) by the end of the connection. Waits for a client that has not read the answer
+        before this one.
         """
-        pairs = [pair for pair in headers if pair[0].lower() not in _FRAMING]
+        without = _FRAMING
         if status < 200 or status in {204, 304}:
             self._has_content = False
-        if status == 204:
-            # RFC 9110 section 8.6 forbids it, and some clients wait for what it announces.
-            pairs = [pair for pair in pairs if pair[0].lower() != b"content-length"]
-        if self._has_content and not any(name.lower() == b"content-length" for name, _ in pairs):
-            pairs += self._delimited()
-        pairs += self._connection()
+            if status == 204:
+                # RFC 9110 section 8.6 forbids it, and some clients wait for what it announces.
+                without = _FRAMING | {b"content-length"}
+        lines: list[bytes] = []
+        has_length = False
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered not in without:
+                has_length = has_length or lowered == b"content-length"
+                lines.append(b"%b: %b\r\n" % (name, value))
+        if self._has_content and not has_length:
+            lines += self._delimited()
+        lines += self._connection()
         minor = 0 if self._version == HttpVersion10 else 1
         line = f"HTTP/1.{minor} {status} {reason if reason.isprintable() else ''}\r\n".encode()
+        self._unsent = b"".join([line, *lines, b"\r\n"])
         self.begun = True
-        self._write(line + b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + b"\r\n")
         await self._writer.drain()
+
+    def flush(self) -> None:
+        """Send the head if no content has taken it along. Raises ``ConnectionError``."""
+        if self._unsent:
+            head, self._unsent = self._unsent, b""
+            self._write(head)
 
     def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
         """Pass on what has come of the answer, at once; *last* ends it in good order.
@@ -93,6 +114,8 @@ class Reply(web.StreamResponse):
             data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             if last:
                 data += b"0\r\n\r\n"
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
         if data:
             transport.write(data)
 
@@ -132,17 +155,17 @@ class Reply(web.StreamResponse):
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: the end has been sent."""
 
-    def _delimited(self) -> list[RawPair]:
+    def _delimited(self) -> list[bytes]:
         if self._version == HttpVersion10:
             self._stays = False
             return []
         self._is_chunked = True
-        return [(b"Transfer-Encoding", b"chunked")]
+        return [b"Transfer-Encoding: chunked\r\n"]
 
-    def _connection(self) -> list[RawPair]:
+    def _connection(self) -> list[bytes]:
         if self._version == HttpVersion10:
-            return [(b"Connection", b"keep-alive")] if self._stays else []
-        return [] if self._stays else [(b"Connection", b"close")]
+            return [b"Connection: keep-alive\r\n"] if self._stays else []
+        return [] if self._stays else [b"Connection: close\r\n"]
 
     def _write(self, data: bytes) -> None:
         if self._socket is None or self._socket.is_closing():

@@ -162,7 +162,7 @@ class Visit:
         try:
             self._body.release()
             self._status, self._head_at = answer.status, self._means.clock.monotonic()
-            await self.reply.begin(answer.status, answer.reason, answer.headers)
+            await self.reply.open(answer.status, answer.reason, answer.headers)
             connection.source = answer
             await answer.relay(self.reply)
         finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bridge.config import Config, Paths, parse, paths
 from bridge.errors import ConfigError, ServiceError
+from bridge.providers import kimi
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,26 @@ def load(options: Mapping[str, object]) -> Settings:
     ``options`` may hold ``config`` and ``pid_file`` (places) and any scalar of the configuration.
     Raises ``ConfigError`` naming file, line and key.
     """
-    environment = dict(os.environ)
-    _check_home(environment.get("HOME", ""))
-    for option, variable in (("config", "BRIDGE_CONFIG"), ("pid_file", "BRIDGE_PID_FILE")):
-        if options.get(option):
-            environment[variable] = str(Path(str(options[option])).absolute())
+    environment = _environment(options)
     return _read(
         paths(environment),
         environment,
         {k: v for k, v in options.items() if v is not None and k not in {"config", "pid_file"}},
     )
+
+
+def locate(options: Mapping[str, object]) -> Paths:
+    """Return where the files are, without reading any: enough to find a daemon and to stop it."""
+    return paths(_environment(options))
+
+
+def _environment(options: Mapping[str, object]) -> dict[str, str]:
+    environment = dict(os.environ)
+    _check_home(environment.get("HOME", ""))
+    for option, variable in (("config", "BRIDGE_CONFIG"), ("pid_file", "BRIDGE_PID_FILE")):
+        if options.get(option):
+            environment[variable] = str(Path(str(options[option])).absolute())
+    return environment
 
 
 def _read(places: Paths, environment: Mapping[str, str], options: Mapping[str, object]) -> Settings:
@@ -58,6 +69,8 @@ def _read(places: Paths, environment: Mapping[str, str], options: Mapping[str, o
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigError(f"{file} cannot be read ({reason}): mend that, then try again") from None
     config = parse(text, file=str(file), environment=environment, options=options)
+    # A place where no credential may go is told before anything is started for it.
+    kimi(environment, {}, region=config.kimi.region)
     return Settings(config, places, environment, options)
 
 

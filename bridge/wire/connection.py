@@ -33,6 +33,9 @@ class Reader(Protocol):
     def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
         """Take what has come; *last* says that the answer is whole now. Must not block."""
 
+    def flush(self) -> None:
+        """Send what waits for content, as none is here yet."""
+
 
 class Connection(asyncio.Protocol):
     """One connection to an upstream; *idle* gets it back when it may be used again."""

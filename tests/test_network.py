@@ -1,0 +1,281 @@
+"""The way out: proxies, authorities and limits, the same for login, refresh and traffic."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from bridge.errors import ConfigError
+from bridge.network import Client, Outbound, _tls, outbound
+from tests.fakes.exchange import Exchange
+from tests.fakes.loopback import LoopbackServer
+from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
+
+
+class Echo(LoopbackServer):
+    """A server that answers with what *answers* says, by path."""
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer as the path wants it."""
+        path = exchange.request.path
+        if path == "/gzip":
+            await exchange.answers(200, {"content-encoding": "gzip"}, gzip.compress(b"plain"))
+        elif path == "/elsewhere":
+            await exchange.answers(302, {"location": f"{self.url}/", "set-cookie": "a=b"})
+        elif path == "/silent":
+            await exchange.abandoned()
+            exchange.breaks()
+        else:
+            await exchange.answers(200, {}, b"here")
+
+
+class TlsEcho(TlsServer, Echo):
+    """The same over TLS."""
+
+    def __init__(self, authority: CertificateAuthority) -> None:
+        super().__init__()
+        self.context = authority.server_context
+
+
+async def ask(client: Client, url: str, **options: float) -> tuple[int, bytes]:
+    """Post to *url* and return status and body."""
+    response = await client.request(
+        "POST",
+        url,
+        headers=[("X-One", "1"), ("X-One", "2")],
+        body=b"body",
+        idle_seconds=options.get("idle_seconds", 5.0),
+        connect_seconds=options.get("connect_seconds", 5.0),
+    )
+    async with response:
+        return response.status, await response.read()
+
+
+# --- settings
+
+
+def test_nothing_set_is_a_direct_connection() -> None:
+    """Without settings there is no proxy and no further authority."""
+    assert outbound({}) == Outbound({"https": "", "http": ""}, "", None)
+    assert outbound({}).proxy_for(URL("https://api.kimi.com")) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "https", "http"),
+    [
+        ({"HTTPS_PROXY": "http://p:1"}, "http://p:1", None),
+        ({"https_proxy": "http://p:1", "HTTPS_PROXY": "http://q:1"}, "http://p:1", None),
+        ({"ALL_PROXY": "http://p:1"}, "http://p:1", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "all_proxy": "http://q:1"}, "http://p:1", "http://q:1"),
+        ({"http_proxy": "http://p:1"}, None, "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, None, None),
+        ({"HTTPS_PROXY": ""}, None, None),
+    ],
+)
+def test_proxy_variables(
+    environment: Mapping[str, str], https: str | None, http: str | None
+) -> None:
+    """The usual variables count, small letters first; ``HTTP_PROXY`` is for CGI to set, not us."""
+    settings = outbound(environment)
+    assert settings.proxy_for(URL("https://api.kimi.com")) == https
+    assert settings.proxy_for(URL("http://api.kimi.com")) == http
+
+
+def test_configuration_wins() -> None:
+    """What the configuration says counts more than the environment."""
+    environment = {"HTTPS_PROXY": "http://e:1", "SSL_CERT_FILE": "/e.pem"}
+    settings = outbound(environment, proxy="http://c:2", ca_file="/c.pem")
+    assert settings.proxy_for(URL("https://api.kimi.com")) == "http://c:2"
+    assert settings.ca_file == "/c.pem"
+    assert outbound(environment).ca_file == "/e.pem"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "proxied"),
+    [
+        ("", True),
+        ("api.kimi.com", False),
+        ("kimi.com", False),
+        (".kimi.com", False),
+        ("example.org, api.kimi.com", False),
+        ("*", False),
+        ("imi.com", True),
+        ("kimi.com.evil.test", True),
+    ],
+)
+def test_no_proxy(no_proxy: str, proxied: bool) -> None:
+    """``NO_PROXY`` names hosts and domains that are asked directly."""
+    settings = outbound({"HTTPS_PROXY": "http://p:1", "NO_PROXY": no_proxy})
+    assert (settings.proxy_for(URL("https://api.kimi.com/coding")) is not None) == proxied
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:18462", "localhost", "[::1]:80", "LOCALHOST"])
+def test_loopback_is_never_proxied(host: str) -> None:
+    """What runs on this machine is nobody else's business, whatever the variables say."""
+    settings = outbound({"ALL_PROXY": "http://p:1", "http_proxy": "http://p:1"})
+    assert settings.proxy_for(URL(f"http://{host}/v1")) is None
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["p:3128", "user:PROXYsecret@p:3128", "socks5://user:PROXYsecret@p:1080", "http://", "http://[p",
+     "http://user:PROXYsecret@p:99999", "PROXYsecret", "//p:1"],
+)  # fmt: skip
+def test_unusable_proxy(proxy: str) -> None:
+    """A proxy that cannot be used is a mistake in the configuration; no part of it is shown."""
+    for settings in ({"proxy": proxy}, {"environment": {"HTTPS_PROXY": proxy}}):
+        with pytest.raises(ConfigError, match="write http://HOST:PORT") as caught:
+            outbound(**{"environment": {}, **settings})  # type: ignore[arg-type] # mixed values
+        assert "secret" not in str(caught.value)
+
+
+# --- requests
+
+
+async def test_request_goes_out_as_it_is() -> None:
+    """Raw path, repeated headers and body leave unchanged, and nothing is added of our own."""
+    async with Echo() as server:
+        client = Client(Outbound({}))
+        assert await ask(client, f"{server.url}/a%2Fb?q=%20%C3%BC&r") == (200, b"here")
+        request = await server.received(1)
+        assert request.target == "/a%2Fb?q=%20%C3%BC&r"
+        assert request.body == b"body"
+        names = [name.lower() for name, _ in request.headers]
+        assert sorted(names) == ["content-length", "host", "x-one", "x-one"]
+        await client.close()
+
+
+async def test_answer_comes_as_it_is() -> None:
+    """Nothing is decompressed, no redirect followed, no cookie kept."""
+    async with Echo() as server:
+        client = Client(Outbound({}))
+        _, body = await ask(client, f"{server.url}/gzip")
+        assert gzip.decompress(body) == b"plain"
+        assert await ask(client, f"{server.url}/elsewhere") == (302, b"")
+        await ask(client, server.url)
+        assert (await server.received(3)).header("cookie") == ""
+        assert len(server.requests) == 3
+        await client.close()
+
+
+async def test_silence_is_bounded() -> None:
+    """A server that takes the request and says nothing is given up after the idle limit."""
+    async with Echo() as server:
+        client = Client(Outbound({}))
+        with pytest.raises(aiohttp.SocketTimeoutError):
+            await ask(client, f"{server.url}/silent", idle_seconds=0.02)
+        await client.close()
+
+
+async def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    """A server is trusted because of ``ca_file``, and refused without it or with another."""
+    authority, other = (CertificateAuthority(tmp_path / name) for name in ("a", "b"))
+    async with TlsEcho(authority) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        trusting = Client(Outbound({}, ca_file=str(authority.file)))
+        assert await ask(trusting, url) == (200, b"here")
+        await trusting.close()
+        for ca_file in (None, str(other.file)):
+            client = Client(Outbound({}, ca_file=ca_file))
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await ask(client, url)
+            await client.close()
+        assert len(server.requests) == 1
+
+
+async def test_https_for_another_name(tmp_path: Path) -> None:
+    """A certificate for another name is refused, authority or not."""
+    authority = CertificateAuthority(tmp_path)
+    async with TlsEcho(authority) as server:
+        client = Client(Outbound({}, ca_file=str(authority.file)))
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await ask(client, server.url.replace("http://", "https://"))
+        await client.close()
+
+
+async def test_unusable_authority(tmp_path: Path) -> None:
+    """A ``ca_file`` that is missing or no PEM is named, with what it should be."""
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for path in (nonsense, tmp_path / "missing.pem", tmp_path):
+        with pytest.raises(ConfigError, match=f"{path} cannot be used .*: name a readable PEM"):
+            Client(Outbound({}, ca_file=str(path)))
+
+
+# --- proxies
+
+
+async def test_proxy_is_used(tmp_path: Path) -> None:
+    """A name is asked through the proxy's tunnel, with the proxy's password and end-to-end TLS."""
+    authority = CertificateAuthority(tmp_path)
+    async with TlsEcho(authority) as server, TunnelProxy(server.port) as proxy:
+        client = Client(outbound({"HTTPS_PROXY": proxy.url}, ca_file=str(authority.file)))
+        assert await ask(client, f"https://{NAME}/v1") == (200, b"here")
+        assert len(proxy.tunnels) == 1
+        assert proxy.tunnels[0].startswith(f"CONNECT {NAME}:443 HTTP/1.1\r\n")
+        assert "Proxy-Authorization: Basic " in proxy.tunnels[0]
+        assert (await server.received(1)).header("proxy-authorization") == ""
+        assert (await server.received(1)).header("host") == NAME
+        await client.close()
+
+
+async def test_proxy_is_left_out() -> None:
+    """What ``NO_PROXY`` names, and loopback, never reaches the proxy."""
+    async with Echo() as server, TunnelProxy(server.port) as proxy:
+        client = Client(outbound({"ALL_PROXY": proxy.url, "NO_PROXY": "example.test"}))
+        assert await ask(client, server.url) == (200, b"here")
+        with pytest.raises((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            await ask(client, f"https://{NAME}/", connect_seconds=0.5)
+        assert proxy.tunnels == []
+        await client.close()
+
+
+async def test_connecting_is_bounded_as_a_whole() -> None:
+    """A proxy that takes the connection and never opens the tunnel is given up in time."""
+    async with TunnelProxy(1) as proxy:
+        proxy.silent = True
+        client = Client(outbound({"HTTPS_PROXY": proxy.url}))
+        with pytest.raises(aiohttp.ConnectionTimeoutError):
+            await ask(client, f"https://{NAME}/", connect_seconds=0.02)
+        await client.close()
+
+
+async def test_retune_counts_from_the_next_request_on() -> None:
+    """New settings hold for new requests; what is under way keeps its connection."""
+    async with Echo() as server:
+        client = Client(Outbound({}))
+        response = await client.request("GET", server.url, headers=[], body=b"", idle_seconds=5)
+        async with TunnelProxy(server.port) as proxy:
+            client.retune(outbound({"HTTPS_PROXY": proxy.url}))
+            proxy.status = 403
+            with pytest.raises(aiohttp.ClientHttpProxyError):
+                await ask(client, f"https://{NAME}/")
+        assert await response.read() == b"here"
+        response.close()
+        await client.close()
+
+
+async def test_retune_that_is_none() -> None:
+    """The same settings change nothing, and unusable ones leave the old in force."""
+    async with Echo() as server:
+        client = Client(Outbound({}))
+        await ask(client, server.url)
+        client.retune(Outbound({}))
+        with pytest.raises(ConfigError):
+            client.retune(Outbound({}, ca_file="/nowhere.pem"))
+        await ask(client, server.url)
+        assert len({request.connection for request in server.requests}) == 1
+        await client.close()
+
+
+def test_certificates_are_checked() -> None:
+    """The context that connections are opened with asks for a certificate and for its name."""
+    context = _tls(None)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
