@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.exchange import fingerprint
 from tests.world import World, claude_code, world
 
 CLAUDE = claude_code()
@@ -83,9 +84,11 @@ def test_a_text_turn(machine: World) -> None:
     """A prompt is answered, with our token upstream and nothing of the caller's."""
     code, events = says(machine, "Hello")
     assert (code, result(events)) == (0, "Hello from the upstream.")
-    heads = [dict(request["headers"]) for request in machine.upstream.requests()]
-    assert heads
-    assert all("planted-caller-token" not in str(head) for head in heads)
+    requests = machine.upstream.requests()
+    assert requests
+    ours = fingerprint(machine.token()["access_token"])
+    assert {request["bearer"] for request in requests} == {ours}
+    heads = [dict(request["headers"]) for request in requests]
     assert all(head["User-Agent"].startswith("claude-cli/") for head in heads)
 
 
