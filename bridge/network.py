@@ -7,8 +7,9 @@ setting which holds for one of the three holds for all.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # not in typeshed
@@ -21,8 +22,6 @@ from bridge.errors import ConfigError
 from bridge.wire.pool import Pool
 
 CONNECT_SECONDS: Final = 10.0
-#: Idle connections are given up before the servers that we know of close them (nginx: 60 to 75 s).
-KEEPALIVE_SECONDS: Final = 55.0
 READ_BUFFER: Final = 256 * 1024
 
 
@@ -93,7 +92,7 @@ class Client:
         self._outbound = outbound
         self._session = _session(tls)
         self._retired: list[aiohttp.ClientSession] = []
-        self.pool = Pool(clock or SystemClock(), tls, outbound.route)
+        self.pool = Pool(clock or SystemClock(), tls, _remembered(outbound))
 
     def retune(self, outbound: Outbound) -> None:
         """Let requests from now on go out by *outbound*; those under way keep their connections.
@@ -105,7 +104,7 @@ class Client:
         tls = _tls(outbound.ca_file)
         self._retired.append(self._session)
         self._outbound, self._session = outbound, _session(tls)
-        self.pool.retune(tls, outbound.route)
+        self.pool.retune(tls, _remembered(outbound))
 
     async def request(
         self,
@@ -151,6 +150,11 @@ def _usable(proxy: str) -> bool:
     except ValueError:
         return False
     return url.scheme in {"http", "https"} and bool(url.host)
+
+
+def _remembered(outbound: Outbound) -> Callable[[SplitResult], SplitResult | None]:
+    """Return the routes of *outbound*, worked out once for each URL of late."""
+    return lru_cache(maxsize=256)(outbound.route)
 
 
 def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:

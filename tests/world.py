@@ -25,6 +25,8 @@ from tests.fakes.upstream import UpstreamProcess
 
 #: What a developer's shell might have set, and no test wants to inherit.
 FOREIGN = ("ANTHROPIC_", "BRIDGE_", "CLAUDE_CODE_", "KIMI_", "XDG_")
+#: A second user of the machine, who owns nothing.
+NOBODY = 65534
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file"}
 
 
@@ -146,6 +148,14 @@ class World:
         self.outputs += [done.stdout, done.stderr]
         return done
 
+    def told(self, *words: str, code: int = 1) -> str:
+        """Return the one line in which a command says what is wrong, after checking its form."""
+        done = self.bridge(*words)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert done.stderr.startswith("bridge: "), done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr.removeprefix("bridge: ").strip()
+
     def spawn(
         self,
         *words: str,
@@ -230,6 +240,12 @@ class World:
             return response.status, pairs, response.read()
 
 
+def belongs_to(path: Path, uid: int) -> None:
+    """Give *path* and all below it to *uid*, as root."""
+    for each in (path, *path.rglob("*")):
+        os.chown(each, uid, uid, follow_symlinks=False)
+
+
 def message(prompt: str, *, stream: bool = False) -> dict[str, Any]:
     """Return the body of a Messages request."""
     return {
@@ -253,4 +269,13 @@ def claude_code() -> str | None:
     return named if named and Path(named).exists() else shutil.which("claude")
 
 
-__all__: Sequence[str] = ("World", "claude_code", "free_port", "installed", "message", "world")
+__all__: Sequence[str] = (
+    "NOBODY",
+    "World",
+    "belongs_to",
+    "claude_code",
+    "free_port",
+    "installed",
+    "message",
+    "world",
+)

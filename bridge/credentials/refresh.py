@@ -162,7 +162,9 @@ class Refresh:
         await self._clock.sleep(SECOND_LOOK_SECONDS)
         credential = self._store.read()
         if credential is None or credential.token.refresh == refusal.token.refresh:
-            raise refusal
+            raise RefreshRefused(
+                f"{refusal}: {LOGIN_HINT}", token=refusal.token, certain=refusal.certain
+            )
         return await self._once(due)
 
 

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -33,8 +33,7 @@ LOCK_POLL_SECONDS: Final = 0.1
 LOCK_PATIENCE_SECONDS: Final = 400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What tells one version of the file from the next, without reading it."""
 
     device: int

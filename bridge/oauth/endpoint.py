@@ -77,7 +77,6 @@ class HttpEndpoint:
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("Accept", "application/json"),
             ("Accept-Encoding", "identity"),
-            ("Connection", "close"),
             *request.headers.items(),
         ]
         response = await self._client.request(

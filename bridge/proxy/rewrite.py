@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Self
 from urllib.parse import unquote, urljoin, urlsplit
@@ -16,6 +17,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 from bridge.errors import ConfigError, Refused
 from bridge.providers import Dialect, Provider
 from bridge.proxy.head import Head, Pair, outbound_headers
+
+#: How many targets are remembered with their routes.
+REMEMBERED: Final = 256
 
 _ANTHROPIC: Final = ("/messages",)
 _OPENAI: Final = ("/chat/completions", "/responses")
@@ -31,10 +35,16 @@ _DOT_SEGMENT: Final = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The providers by the prefix that names them, and the one that answers without a prefix."""
+    """The providers by the prefix that names them, and the one that answers without a prefix.
+
+    *chosen* remembers the routes of late, by method, target and the dialect's mark.
+    """
 
     providers: Mapping[str, Provider]
     default: Provider
+    chosen: dict[tuple[str, str, bool], Route] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, providers: Iterable[Provider], *, default: str) -> Self:
@@ -51,9 +61,9 @@ class Routes:
         return cls(MappingProxyType(by_name), by_name[default])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
-    """Where one request goes.
+    """Where one request goes, and all that ask the same way after it.
 
     *path* is what was asked for behind the provider's prefix and *query* what follows the question
     mark, both raw; *dialect* is the language of the surface, and so of our errors.
@@ -64,7 +74,7 @@ class Route:
     query: str
     dialect: Dialect
 
-    @property
+    @cached_property
     def url(self) -> str:
         """The URL at the provider. Raises ``Refused`` (403) where it has no such surface."""
         base = self.provider.surfaces.get(self.dialect)
@@ -76,7 +86,7 @@ class Route:
         url = join(base, self.path, self.dialect)
         return f"{url}?{self.query}" if self.query else url
 
-    @property
+    @cached_property
     def only_counts(self) -> bool:
         """Whether asking twice changes nothing, although the method does not promise it."""
         return _is_below(_behind_version(self.path), ("/messages/count_tokens",))
@@ -88,6 +98,18 @@ def choose(head: Head, routes: Routes) -> Route:
     A first path segment that names no provider belongs to the path, and the default provider
     answers. Raises ``Refused`` (400) for a target that is no plain path.
     """
+    # An agent asks for the same few targets all day.
+    asked = (head.method, head.target, bool(head.value("anthropic-version")))
+    route = routes.chosen.get(asked)
+    if route is None:
+        route = _choose(head, routes)
+        if len(routes.chosen) >= REMEMBERED:
+            routes.chosen.clear()
+        routes.chosen[asked] = route
+    return route
+
+
+def _choose(head: Head, routes: Routes) -> Route:
     path, _, query = head.target.partition("?")
     _check(head, path)
     path = "/" + path.lstrip("/")

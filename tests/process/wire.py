@@ -95,6 +95,14 @@ class Asked(Wire):
         """Send one server-sent event of that *name*."""
         self.says(event(name))
 
+    def fills(self) -> None:
+        """Send chunks until nobody takes any more: until every buffer on the way is full."""
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        self._socket.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._socket.sendall(chunk)
+
     def concludes(self) -> None:
         """End the answer in good order."""
         self.sends(LAST_CHUNK)
@@ -110,26 +118,26 @@ class Asked(Wire):
 class Counter:
     """A server on loopback whose every answer the test gives itself.
 
-    What a test leaves open is closed with it.
+    *url* is its base URL. What a test leaves open is closed with it.
     """
 
     def __init__(self) -> None:
         self._asked: list[Asked] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(PATIENCE)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._listener.close()
+        self.close()
         for asked in self._asked:
             asked.close()
 
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
 
     def arrives(self) -> Asked:
         """Return the next request once it is here."""
