@@ -90,6 +90,8 @@ class World:
             for name, value in os.environ.items()
             if not name.startswith(FOREIGN) and name.lower() not in PROXIES
         }
+        if self.prefix:  # another user cannot write the developer's coverage data
+            clean = {k: v for k, v in clean.items() if not k.startswith("COVERAGE_")}
         return {
             **clean,
             "HOME": str(self.home),

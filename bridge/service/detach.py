@@ -103,7 +103,10 @@ def run_detached(
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()  # else both processes would print what is still in here
     reading, writing = os.pipe()
+    # Python runs hooks of its own around a fork, and a Ctrl-C that hits one prints a traceback.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     launcher = os.fork()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if launcher == 0:
         os.close(reading)
         _launch(body, Reporter(writing))
