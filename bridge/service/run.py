@@ -20,6 +20,7 @@ from bridge.clock import Clock
 from bridge.errors import BridgeError
 from bridge.service import log as logs
 from bridge.service.house import House
+from bridge.service.memory import settle_allocator, settle_collector
 from bridge.service.reload import changes
 from bridge.service.settings import Settings
 
@@ -40,6 +41,7 @@ def run(
     *ready* is called once requests are answered. Returns after the last stream has ended or was
     dropped; the caller frees the PID file.
     """
+    settle_allocator()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(Daemon(settings, key=key, instance=instance, clock=clock).live(sockets, ready))
 
@@ -78,6 +80,7 @@ class Daemon:
             clock=self._clock,
         )
         servers = await self._open(house, sockets)
+        settle_collector()
         ready()
         log.info("daemon started version=%s pid=%d port=%d", __version__, os.getpid(), port)
         self._warn(house)
