@@ -6,6 +6,7 @@ import gzip
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -133,6 +134,15 @@ def test_unusable_proxy(proxy: str) -> None:
         with pytest.raises(ConfigError, match="write http://HOST:PORT") as caught:
             outbound(**{"environment": {}, **settings})  # type: ignore[arg-type] # mixed values
         assert "secret" not in str(caught.value)
+
+
+def test_route_of_traffic() -> None:
+    """Traffic goes the way that login and refresh go, whatever is in its path."""
+    settings = outbound({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "example.org"})
+    proxied = settings.route(urlsplit("https://api.kimi.com/a%2Fb?q=%20"))
+    assert proxied == urlsplit("http://p:1")
+    assert settings.route(urlsplit("https://example.org/")) is None
+    assert settings.route(urlsplit("https://localhost/")) is None
 
 
 # --- requests

@@ -53,7 +53,7 @@ class Device:
         except FileExistsError:
             if not self._written():  # a crash cut short whoever made it
                 temporary.replace(self._path)
-        except OSError:  # not every file system has hard links
+        except OSError:  # pragma: no cover - a file system without hard links is hard to come by
             temporary.replace(self._path)
 
     def _written(self) -> str:
@@ -64,16 +64,11 @@ class Device:
 
     def headers(self) -> dict[str, str]:
         """Return the ``X-Msh-*`` headers."""
-        system, machine = platform.system(), platform.machine()
-        if system == "Darwin":
-            model = f"macOS {platform.mac_ver()[0]} {machine}"
-        else:
-            model = f"{system} {platform.release()} {machine}"
         values = {
             "X-Msh-Platform": "bridge",
             "X-Msh-Version": __version__,
             "X-Msh-Device-Name": platform.node(),
-            "X-Msh-Device-Model": model,
+            "X-Msh-Device-Model": _model(platform.uname(), platform.mac_ver()[0]),
             "X-Msh-Os-Version": platform.version(),
             "X-Msh-Device-Id": self.device_id,
         }
@@ -82,6 +77,13 @@ class Device:
     def grant_headers(self) -> dict[str, str]:
         """Return the headers of requests to the authorization server."""
         return {"User-Agent": f"bridge/{__version__}", **self.headers()}
+
+
+def _model(host: platform.uname_result, macos: str) -> str:
+    """Return the device model in the shape that the official CLI gives it."""
+    if host.system == "Darwin":
+        return f"macOS {macos} {host.machine}"
+    return f"{host.system} {host.release} {host.machine}"
 
 
 def _ascii(value: str) -> str:

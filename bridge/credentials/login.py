@@ -88,12 +88,14 @@ class Login:
 
 
 async def _uncancelled(work: Coroutine[None, None, T]) -> T:
-    """Run *work* to its end even if the caller is cancelled meanwhile, then let it be cancelled."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: nobody is left to hear it
-        raise
+    """Run *work* to its end however often the caller is cancelled, and cancel it then."""
+    task, cancelled = asyncio.create_task(work), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()  # seen: nobody is left to hear it
+        raise asyncio.CancelledError
+    return task.result()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.credentials.store import Credential, Store
+from bridge.credentials.store import LOCK_PATIENCE_SECONDS, Credential, Store
 from bridge.credentials.successor import Successor
 from bridge.errors import (
     AnswerLost,
@@ -34,6 +34,8 @@ log = logging.getLogger("bridge")
 PAUSES: Final = (1.0, 2.0)
 #: After a refusal the neighbour may be writing the successor at this very moment.
 SECOND_LOOK_SECONDS: Final = 1.0
+#: Who is leaving waits so long for the lock, in seconds, if there is a token to be saved.
+LEAVING_SECONDS: Final = 5.0
 LOGIN_HINT: Final = "run: bridge login"
 
 #: Says of a token that it wants a successor.
@@ -66,6 +68,8 @@ class Refresh:
         self._endpoint = endpoint
         self._clock = clock
         self._headers = headers
+        #: Set by who is about to leave: what has not been sent by then is not worth waiting for.
+        self.leaving = False
 
     async def succeed(self, due: Due, *, living: bool = True) -> Credential:
         """Return a credential whose token is not *due*: a neighbour's, or a new one.
@@ -106,7 +110,8 @@ class Refresh:
 
         Raises ``OSError`` or ``CredentialError`` where that still cannot be done.
         """
-        async with self._store.lock():
+        patience = LEAVING_SECONDS if self.leaving else LOCK_PATIENCE_SECONDS
+        async with self._store.lock(patience):
             await asyncio.to_thread(self._store.recover)
             current = self._store.read()
             if current is None or current.token.refresh != predecessor.refresh:
@@ -117,7 +122,7 @@ class Refresh:
     async def _once(self, due: Due, *, living: bool = True) -> Credential:
         def waiting_is_pointless() -> bool:
             current = self._store.read()
-            return current is None or not due(current.token)
+            return self.leaving or current is None or not due(current.token)
 
         async with self._store.lock(enough=waiting_is_pointless) as held:
             suspect = held and await asyncio.to_thread(self._store.recover)

@@ -131,10 +131,9 @@ class OAuthSource:
 
     def held(self) -> Token | None:
         """Return the token at hand without asking anybody, or ``None`` for "not logged in"."""
-        try:
+        with contextlib.suppress(BridgeError):
             return self._known().token
-        except BridgeError:
-            return None
+        return None
 
     async def recover(self) -> None:
         """Finish what a crash cut short before a neighbour trips over it; for the start."""
@@ -156,8 +155,12 @@ class OAuthSource:
             self._unsaved, self._credential = None, saved
             log.info("token saved provider=kimi")
 
-    async def settle(self) -> None:
-        """Wait until no refresh is under way: nobody may leave between rotation and file."""
+    async def settle(self, *, leaving: bool = False) -> None:
+        """Wait until no refresh is under way: nobody may leave between rotation and file.
+
+        With *leaving*, for good, a refresh that has sent nothing and waits for the lock is let go.
+        """
+        self._refresh.leaving = leaving
         while self._task is not None:
             await asyncio.wait([self._task])
         await self.save()
@@ -190,7 +193,7 @@ class OAuthSource:
     def _waiting(self, unsaved: Unsaved) -> Credential | None:
         """Return the unsaved token while the file holds its predecessor or cannot be read."""
         identity = None
-        try:
+        with contextlib.suppress(CredentialUnreadable):
             identity = self._store.identity()
             if identity is None or identity != unsaved.predecessor.identity:
                 current = self._store.read()
@@ -198,8 +201,6 @@ class OAuthSource:
                     self._unsaved = None
                     return None
                 unsaved.predecessor = current
-        except CredentialUnreadable:
-            pass
         return Credential(unsaved.token, identity)
 
     def _begin(self, due: Due, *, living: bool = True) -> asyncio.Task[Credential]:
@@ -244,6 +245,6 @@ class OAuthSource:
         """Wait for *task* for a bounded time, without owning it."""
         if not await within(self._clock, WAIT_SECONDS, task):
             raise CredentialBusy(
-                f"the token refresh has not ended within {WAIT_SECONDS:.0f} s: try again"
+                f"the token refresh takes more than {WAIT_SECONDS:.0f} s: try again"
             )
         return task.result().token

@@ -35,14 +35,22 @@ class _Stuck(Successor):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+class _Torn(_Stuck):
+    """A successor that cannot even be written."""
+
+    def write(self, token: Token) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 class RefusingDisk(Store):
-    """A store whose disk takes what is written and refuses the rename, while it is *refusing*."""
+    """A store whose disk refuses the rename while *refusing*, and the writing too while *torn*."""
 
     refusing = False
+    torn = False
 
     def reserve(self, predecessor: Token) -> Successor:
         """Make room, as there is some."""
-        kind = _Stuck if self.refusing else Successor
+        kind = _Torn if self.torn else _Stuck if self.refusing else Successor
         return kind.reserve(self.path, predecessor)
 
     def recover(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import stat
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from bridge.credentials.device import Device, _ascii
+from bridge.credentials.device import Device, _ascii, _model
 
 
 @pytest.fixture(name="path")
@@ -82,6 +83,15 @@ def test_unreadable_file_is_left_alone(path: Path) -> None:
     assert len(device.device_id) == 32
     with pytest.raises(OSError, match="directory"):
         device.persist()
+
+
+@pytest.mark.parametrize(
+    ("system", "model"), [("Linux", "Linux 6.18.44 x86_64"), ("Darwin", "macOS 15.1 x86_64")]
+)
+def test_model_of_the_machine(system: str, model: str) -> None:
+    """The model has the shape that the official CLI gives it, on either system."""
+    host = platform.uname()._replace(system=system, release="6.18.44", machine="x86_64")
+    assert _model(host, "15.1") == model
 
 
 def test_headers_say_what_this_is(path: Path) -> None:

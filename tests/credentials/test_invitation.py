@@ -181,6 +181,24 @@ async def test_close_stores_what_was_granted(tmp_path: Path, clock: FakeClock) -
         assert home.server.valid(home.credential["access_token"])
 
 
+async def test_close_waits_for_the_flow_before(tmp_path: Path, clock: FakeClock) -> None:
+    """A code approved in its last seconds counts, though another has been shown since."""
+    async with household(tmp_path, clock) as home:
+        home.server.interval = 1775
+        front = desk(home)
+        first = code_in(await front.sentence())
+        home.server.approve()
+        home.server.hold_after = True
+        await clock.sleepers()
+        clock.advance(1775)
+        await home.server.request_arrived()
+        assert code_in(await front.sentence()) != first
+        closing = asyncio.create_task(front.close())
+        home.server.release()
+        await closing
+        assert home.server.valid(home.credential["access_token"])
+
+
 async def test_close_and_open_again(tmp_path: Path, clock: FakeClock) -> None:
     """A closed desk, even one closed before its flow had begun, can offer another code."""
     async with household(tmp_path, clock) as home:

@@ -208,7 +208,8 @@ async def test_unsaved_token_is_saved(tmp_path: Path, clock: FakeClock) -> None:
         token = at_once(home.source.current())
         assert home.credential["access_token"] != token.access
         home.disk.refusing = False
-        await passes(home, NAP_SECONDS)
+        clock.advance(NAP_SECONDS)
+        await clock.sleepers()
         assert home.credential == token.document()
 
 

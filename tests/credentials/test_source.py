@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.credentials.refresh import LEAVING_SECONDS
 from bridge.credentials.restraint import COOL_DOWN, FORCED_INTERVAL
 from bridge.credentials.source import WAIT_SECONDS, Condition
 from bridge.credentials.store import Store
@@ -118,6 +119,20 @@ async def test_settle_waits_for_the_refresh_under_way(tmp_path: Path, clock: Fak
         await settled
         assert home.credential["access_token"] == at_once(home.source.current()).access
         assert home.server.refreshes == 1
+
+
+async def test_who_leaves_does_not_wait_for_a_neighbour(tmp_path: Path, clock: FakeClock) -> None:
+    """A refresh that waits for the lock has sent nothing and holds up nobody who leaves."""
+    async with household(tmp_path, clock) as home, home.elsewhere.lock():
+        clock.advance(STALE)
+        at_once(home.source.current())
+        await clock.sleepers()
+        leaving = asyncio.create_task(home.source.settle(leaving=True))
+        await asyncio.wait({leaving}, timeout=0)
+        assert not leaving.done()
+        clock.advance(0.1)
+        await leaving
+        assert home.server.requests == []
 
 
 @pytest.mark.parametrize("missing", [None, 0, "soon"])
@@ -320,7 +335,7 @@ async def test_request_does_not_wait_for_ever(tmp_path: Path, clock: FakeClock) 
         caller = asyncio.create_task(home.source.current())
         await home.server.request_arrived()
         clock.advance(WAIT_SECONDS)
-        with pytest.raises(CredentialBusy, match="has not ended within 30 s: try again") as caught:
+        with pytest.raises(CredentialBusy, match="takes more than 30 s: try again") as caught:
             await caller
         assert caught.value.retry_after
         home.server.release()
@@ -419,6 +434,26 @@ async def test_lost_answer_and_a_refused_access_token(tmp_path: Path, clock: Fak
         clock.advance(COOL_DOWN[0])
         assert (await home.source.rejected(token)).document() == home.credential
         assert home.server.refreshes == 1
+
+
+async def test_refresh_cancelled_all_the_same(tmp_path: Path, clock: FakeClock) -> None:
+    """Should a dying loop cancel the refresh, the token is spared, as after any lost answer."""
+    async with household(tmp_path, clock) as home:
+        clock.advance(STALE)
+        home.server.hold_before = True
+        at_once(home.source.current())
+        await home.server.request_arrived()
+        task = home.source._task
+        assert task is not None
+        task.cancel()
+        await home.source.settle()
+        home.server.release()
+        assert at_once(home.source.current()).document() == home.credential
+        await home.source.settle()
+        problem = home.source.condition().problem
+        assert problem is not None
+        assert "may be spent" in problem
+        assert home.server.spent_presented == 0
 
 
 # --- the login is refused
@@ -624,6 +659,18 @@ async def test_unsaved_token_is_used_and_told(
         assert home.litter == []
 
 
+async def test_unsaved_token_and_no_lock(tmp_path: Path, clock: FakeClock) -> None:
+    """Where not even the lock can be had, the token in memory is all there is, and is enough."""
+    async with household(tmp_path, clock, store_type=RefusingDisk) as home:
+        token = await unsaved(home)
+        home.store.lock_path.unlink()
+        home.store.lock_path.mkdir()
+        home.disk.refusing = False
+        clock.advance(URGENT)
+        assert await home.source.current() == token
+        assert len(home.server.requests) == 1
+
+
 async def test_unsaved_token_is_saved_when_the_disk_is_well(
     tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -677,6 +724,31 @@ async def test_unsaved_token_gives_way(tmp_path: Path, clock: FakeClock) -> None
         assert not home.path.exists()
 
 
+async def test_late_save_of_an_earlier_token(tmp_path: Path, clock: FakeClock) -> None:
+    """A save that waited for the lock does not take a later unsaved token for its own."""
+    async with household(tmp_path, clock, store_type=RefusingDisk) as home:
+        first = await unsaved(home)
+        home.disk.refusing = False
+        async with home.elsewhere.lock():
+            late = asyncio.create_task(home.source.save())
+            await clock.sleepers()
+        await home.source.save()
+        assert home.credential == first.document()
+        home.disk.torn = True
+        home.source.renew()
+        await home.source.settle()
+        second = at_once(home.source.current())
+        assert second != first
+        await clock.sleepers()
+        clock.advance(1)
+        await late
+        assert at_once(home.source.current()) == second
+        home.disk.torn = False
+        await home.source.save()
+        assert home.credential == second.document()
+        assert home.server.spent_presented == 0
+
+
 async def test_settle_saves_what_is_unsaved(tmp_path: Path, clock: FakeClock) -> None:
     """Before the daemon leaves, one more try is made to save the token."""
     async with household(tmp_path, clock, store_type=RefusingDisk) as home:
@@ -684,6 +756,16 @@ async def test_settle_saves_what_is_unsaved(tmp_path: Path, clock: FakeClock) ->
         home.disk.refusing = False
         await home.source.settle()
         assert home.credential == token.document()
+
+
+async def test_who_leaves_waits_a_little_to_save(tmp_path: Path, clock: FakeClock) -> None:
+    """A token in memory is worth waiting for the lock, but not for minutes."""
+    async with household(tmp_path, clock, store_type=RefusingDisk) as home:
+        await unsaved(home)
+        async with home.elsewhere.lock():
+            slept = len(clock.slept)
+            await clock.run_until(asyncio.create_task(home.source.settle(leaving=True)))
+            assert sum(clock.slept[slept:]) == pytest.approx(LEAVING_SECONDS, abs=0.2)
 
 
 async def test_unsaved_token_of_a_token_rotated_meanwhile(tmp_path: Path, clock: FakeClock) -> None:

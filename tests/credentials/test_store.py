@@ -128,6 +128,13 @@ def test_read_of_a_loop_of_links(path: Path, store: Store) -> None:
         store.identity()
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no such file to fail to read")
+def test_read_that_fails(clock: FakeClock) -> None:
+    """A file that opens and cannot be read is named with the system's reason."""
+    with pytest.raises(CredentialUnreadable, match=r"cannot be read \(Input/output error\)"):
+        Store(Path("/proc/self/mem"), clock).read()
+
+
 def test_read_of_a_huge_file(path: Path, store: Store) -> None:
     """A file of a gigabyte is refused by its size and never read."""
     os.truncate(path, 1 << 30)
@@ -400,6 +407,21 @@ def test_commit_beside_a_spoilt_file(path: Path, store: Store) -> None:
     assert credential is not None
     assert credential.token == token(2)
     assert not store.interrupted()
+
+
+def test_reserve_without_room(store: Store) -> None:
+    """Where no room can be made the file and the reason are named, and nothing was spent."""
+    with pytest.raises(CredentialUnreadable, match=r"kimi-code.json cannot be written \(No such"):
+        store.reserve(token(1))
+
+
+def test_recover_from_a_folder_in_the_way(path: Path, store: Store) -> None:
+    """What cannot be cleared away is told, and the credential stays as it is."""
+    content = path.read_bytes()
+    path.with_name(".kimi-code.json.0123456789abcdef.tmp").mkdir()
+    with pytest.raises(CredentialUnreadable, match="cannot be written"):
+        store.recover()
+    assert path.read_bytes() == content
 
 
 def test_remove_forgets_the_login_and_its_traces(path: Path, store: Store) -> None:
