@@ -25,7 +25,7 @@ from bridge.errors import (
     LoginExpired,
     LoginRequired,
 )
-from bridge.oauth.token import Token, issued
+from bridge.oauth.token import Token, issued, presentable
 from bridge.providers import OAuth
 
 #: RFC 8628 section 3.2: "If no value is provided, clients MUST use 5 as the default."
@@ -88,8 +88,7 @@ class GrantReply:
     @property
     def access_token(self) -> str:
         """The access token of the body, or an empty string."""
-        token = self.document.get("access_token")
-        return token if isinstance(token, str) else ""
+        return presentable(self.document.get("access_token"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Token:
         return replace(
             self,
             access=str(response["access_token"]),
-            refresh=str(response.get("refresh_token") or self.refresh),
+            refresh=presentable(response.get("refresh_token")) or self.refresh,
             expires_at=now + (seconds or UNKNOWN_LIFETIME),
             expires_in=seconds,
             scope=str(response.get("scope") or self.scope),
@@ -107,7 +107,7 @@ def issued(response: Mapping[str, Any], now: float) -> Token:
     seconds = lifetime(response, 0.0)
     return Token(
         access=str(response["access_token"]),
-        refresh=str(response.get("refresh_token") or ""),
+        refresh=presentable(response.get("refresh_token")),
         expires_at=now + (seconds or UNKNOWN_LIFETIME),
         expires_in=seconds,
         scope=str(response.get("scope") or ""),
@@ -121,9 +121,8 @@ def stored(document: Mapping[str, Any]) -> Token | None:
     A tombstone (empty ``access_token``) is not a login, though a refresh token beside an empty
     access token still is one. Numbers that are not numbers read as 0, as the neighbours read them.
     """
-    access, refresh = document.get("access_token"), document.get("refresh_token")
-    access = access if isinstance(access, str) else ""
-    refresh = refresh if isinstance(refresh, str) else ""
+    access = presentable(document.get("access_token"))
+    refresh = presentable(document.get("refresh_token"))
     if not access and not refresh:
         return None
     return Token(
@@ -135,6 +134,14 @@ def stored(document: Mapping[str, Any]) -> Token | None:
         type=_text(document.get("token_type"), "Bearer"),
         extra=MappingProxyType({k: v for k, v in document.items() if k not in _OWN_KEYS}),
     )
+
+
+def presentable(value: object) -> str:
+    """Return *value* if it may be a token (RFC 6749 appendix A.12 and A.17), else an empty string.
+
+    Anything but printable ASCII would break the header that carries it.
+    """
+    return value if isinstance(value, str) and value.isascii() and value.isprintable() else ""
 
 
 def lifetime(response: Mapping[str, Any], otherwise: float) -> float:

@@ -148,7 +148,7 @@ class House:
     async def close(self) -> None:
         """Finish what must not be cut short, then close every connection."""
         await self.desk.close()
-        await self.account.source.settle()
+        await self.account.source.settle(leaving=True)
         await self._client.close()
 
     @property

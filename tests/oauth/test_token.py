@@ -12,6 +12,7 @@ from bridge.oauth.token import UNKNOWN_LIFETIME, Token, issued, stored
 
 NOW = 1_800_000_000.0
 
+tokens = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -87,8 +88,8 @@ def test_a_lifetime_nobody_names_is_short_but_not_zero() -> None:
 
 @given(
     extra=st.dictionaries(st.text(min_size=1), json_values, max_size=4),
-    access=st.text(min_size=1),
-    refresh=st.text(),
+    access=tokens,
+    refresh=st.just("") | tokens,
     expires_at=st.floats(0, 4e9),
     expires_in=st.floats(0, 1e6),
 )
@@ -135,6 +136,15 @@ def test_any_object_is_a_token_or_no_login(document: dict[str, Any]) -> None:
         assert held.access or held.refresh
         assert 0 <= held.expires_at < float("inf")
         assert 0 <= held.expires_in < float("inf")
+
+
+@pytest.mark.parametrize("value", ["A\r\nX-Evil: 1", "A\x00", "schlüssel", "A\x7f", 7, None])
+def test_what_no_header_can_carry_is_no_token(value: object) -> None:
+    """A token with a line break, a control or another alphabet is read as none."""
+    assert stored({"access_token": value}) is None
+    held = stored({"access_token": "A", "refresh_token": value})
+    assert held is not None
+    assert held.refresh == ""
 
 
 def test_a_number_beyond_all_floats() -> None:
