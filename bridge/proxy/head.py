@@ -66,8 +66,8 @@ class Head:
 
         Bytes that are no UTF-8 are kept as lone surrogates, which :func:`outbound_headers` finds.
         """
-        pairs = tuple((k.decode("latin-1"), v.decode("utf-8", "surrogateescape")) for k, v in raw)
-        return cls(method, target, pairs)
+        pairs = [(k.decode("latin-1"), v.decode("utf-8", "surrogateescape")) for k, v in raw]
+        return cls(method, target, tuple(pairs))
 
     def values(self, name: str) -> list[str]:
         """Return every value of the header *name* (in lower case), in order."""

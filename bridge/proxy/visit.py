@@ -76,7 +76,7 @@ class Visit:
     ) -> None:
         self.reply = Reply(request, last=last)
         self._request = request
-        self._head = Head(request.method, request.raw_path, tuple(request.headers.items()))
+        self._head = Head.of(request.method, request.raw_path, request.raw_headers)
         self._peer_uid = peer_uid
         self._passage = passage
         self._means = means
