@@ -34,6 +34,7 @@ _WORDS: Final[dict[type[Exception], tuple[str, str]]] = {
     ),
     NotHttp: ("it answered something that is not HTTP", "check the provider's URL"),
     Disconnected: ("it closed the connection before it answered", _AGAIN),
+    ConnectionResetError: ("it reset the connection", _AGAIN),
     socket.gaierror: ("its name is not known", _NETWORK),
 }
 
@@ -60,5 +61,4 @@ def _words(error: Exception) -> tuple[str, str]:
         if isinstance(error, kind):
             return words
     number = getattr(error, "errno", None)
-    reason = os.strerror(number) if isinstance(number, int) else type(error).__name__
-    return reason, _AGAIN if isinstance(error, ConnectionResetError) else _NETWORK
+    return os.strerror(number) if number else "no address of it answers", _NETWORK

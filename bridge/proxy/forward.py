@@ -6,7 +6,6 @@ The outgoing side is one connection of ``network.Client.pool``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +27,7 @@ from bridge.proxy.head import Head, Pair, RawPair, answer_headers
 from bridge.proxy.rewrite import Route, outbound, redirect_leaves
 from bridge.wire.connection import Connection, Reader
 from bridge.wire.failure import Disconnected, Silent, WireError
+from bridge.wire.framing import Incoming
 
 #: RFC 9110 section 9.2.2: asking twice changes nothing.
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,25 +58,24 @@ class Errand:
 class Answer:
     """An upstream's answer whose head is here and whose content is still to come."""
 
-    def __init__(self, connection: Connection, provider: str) -> None:
-        self.status = connection.status
-        self.reason = connection.reason.decode("latin-1")
-        self._raw = connection.headers
+    def __init__(self, connection: Connection, incoming: Incoming, provider: str) -> None:
+        self.status = incoming.status
+        self.reason = incoming.reason.decode("latin-1")
         self._provider = provider
         self._connection = connection
-        self._ended: asyncio.Future[None] | None = None
+        self._incoming = incoming
 
     @property
     def headers(self) -> list[RawPair]:
         """The headers for the client."""
-        return answer_headers(self._raw, self._provider)
+        return answer_headers(self._incoming.headers, self._provider)
 
     @property
     def location(self) -> str | None:
         """Where a redirect points to, or ``None`` when this is none."""
         if self.status not in _REDIRECTS:
             return None
-        found = (value for name, value in self._raw if name.lower() == b"location")
+        found = (value for name, value in self._incoming.headers if name.lower() == b"location")
         value = next(found, None)
         return None if value is None else value.decode("latin-1")
 
@@ -85,10 +84,10 @@ class Answer:
 
         Raises ``AnswerCut`` when the upstream breaks off or falls silent for too long.
         """
-        self._ended = self._connection.relay(reader)
+        ended = self._connection.relay(reader)
         reader.flush()
         try:
-            await self._ended
+            await ended
         except Silent:
             raise AnswerCut("the upstream fell silent in the middle of its answer") from None
         except WireError as error:
@@ -96,18 +95,23 @@ class Answer:
 
     def pause(self) -> None:
         """Let no more content come for now."""
-        self._connection.pause()
+        if self._is_there:
+            self._connection.pause()
 
     def resume(self) -> None:
         """Let content come again."""
-        if self._ended is None or not self._ended.done():
+        if self._is_there:
             self._connection.resume()
 
     def close(self) -> None:
         """Leave the rest of the answer: its connection is closed, unless it has ended already."""
-        # After its end the connection may serve somebody else; being left is no end.
-        if self._ended is None or not self._ended.done() or self._ended.cancelled():
+        if self._is_there:
             self._connection.close()
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether the connection still carries this answer, and not yet another."""
+        return self._connection.answer is self._incoming
 
 
 async def ask(client: Client, errand: Errand, body: bytes) -> Answer:
@@ -157,8 +161,8 @@ async def _asked(client: Client, errand: Errand, credential: str, body: bytes) -
     while True:
         try:
             connection = await client.pool.take(parts, errand.idle_seconds)
-            await connection.ask(head, body, bodiless=method == "HEAD")
-            return Answer(connection, errand.route.provider.name)
+            incoming = await connection.ask(head, body, bodiless=method == "HEAD")
+            return Answer(connection, incoming, errand.route.provider.name)
         except FAILURES as error:
             # A kept connection may be closed just when a request goes out on it. What became of
             # the request nobody knows, and asking a model twice may cost twice: that is left to

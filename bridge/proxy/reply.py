@@ -177,7 +177,9 @@ def reset(transport: asyncio.Transport | None) -> None:
     """Close the connection of *transport* with a reset instead of a FIN; ``None`` is closed."""
     if transport is None:
         return
-    raw: socket.socket = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # closed already
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is not None:
+        # What is closed already is an OSError; of uvloop a ValueError, or None in the first place.
+        with contextlib.suppress(OSError, ValueError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()

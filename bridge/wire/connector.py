@@ -20,7 +20,7 @@ import httptools
 
 from bridge.clock import Clock, within
 from bridge.wire.connection import Connection
-from bridge.wire.failure import ConnectTimeout, Disconnected, ProxyRefused
+from bridge.wire.failure import ConnectTimeout, ProxyRefused
 
 #: Seconds for which the addresses of a name are believed.
 DNS_SECONDS: Final = 60.0
@@ -51,27 +51,41 @@ class Connector:
         try:
             if not await within(self._clock, self._connect_seconds, opening):
                 raise ConnectTimeout("no connection in time")
-            return opening.result()
-        finally:
+        except BaseException:
+            # It may have come about at this very moment.
+            opening.add_done_callback(_discard)
             opening.cancel()
+            raise
+        return opening.result()
 
     async def _open(
         self, url: SplitResult, proxy: SplitResult | None, made: Callable[[], Connection]
     ) -> Connection:
-        loop = asyncio.get_running_loop()
         host, port = place(url)
-        raw = await self._connected(*(place(proxy) if proxy else (host, port)))
-        try:
-            if proxy is not None:
-                await _tunnel(raw, f"{_bracketed(host)}:{port}", proxy)
-            secured = self._tls if url.scheme == "https" else None
-            _, connection = await loop.create_connection(
-                made, sock=raw, ssl=secured, server_hostname=host if secured else None
-            )
-        except BaseException:
-            raw.close()
-            raise
+        if proxy is None:
+            raw = await self._connected(host, port)
+        else:
+            raw = await self._tunnelled(f"{_bracketed(host)}:{port}", proxy)
+        secured = self._tls if url.scheme == "https" else None
+        # From here on the socket is its transport's to close, also where no connection comes about.
+        _, connection = await asyncio.get_running_loop().create_connection(
+            made, sock=raw, ssl=secured, server_hostname=host if secured else None
+        )
         return connection
+
+    async def _tunnelled(self, authority: str, proxy: SplitResult) -> socket.socket:
+        if proxy.scheme != "http":
+            raise ProxyRefused("TLS to the proxy itself is not spoken here")
+        try:
+            raw = await self._connected(*place(proxy))
+            try:
+                await _tunnel(raw, authority, proxy)
+            except BaseException:
+                raw.close()
+                raise
+        except OSError as error:
+            raise ProxyRefused("it cannot be reached") from error
+        return raw
 
     async def _connected(self, host: str, port: int) -> socket.socket:
         addresses = await self._addresses(host, port)
@@ -91,7 +105,10 @@ class Connector:
         if self._clock.monotonic() < until:
             return addresses
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise socket.gaierror(socket.EAI_NONAME, "no name at all") from None
         addresses = cast("Addresses", found)
         self._known[host, port] = (self._clock.monotonic() + DNS_SECONDS, addresses)
         return addresses
@@ -112,39 +129,42 @@ async def _tunnel(raw: socket.socket, authority: str, proxy: SplitResult) -> Non
     await loop.sock_sendall(raw, f"{head}\r\n".encode())
     answer = _TunnelAnswer()
     # One byte at a time: what follows the head belongs to TLS, and a proxy's head is short.
-    while not answer.complete:
+    while answer.status is None:
         byte = await loop.sock_recv(raw, 1)
         if not byte:
-            raise Disconnected("the outbound proxy closed the connection")
+            raise ProxyRefused("it closed the connection")
         answer.feed(byte)
+    if not 200 <= answer.status < 300:
+        raise ProxyRefused(f"HTTP {answer.status}")
 
 
 class _TunnelAnswer:
-    """The head of a proxy's answer to CONNECT."""
+    """The head of a proxy's answer to CONNECT; *status* is ``None`` until it is here."""
 
     def __init__(self) -> None:
-        self.complete = False
+        self.status: int | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._size = 0
 
     def feed(self, byte: bytes) -> None:
-        """Read on; raises ``ProxyRefused`` for anything but a 2xx."""
+        """Read on. Raises ``ProxyRefused`` for what is no head."""
         self._size += 1
         try:
             self._parser.feed_data(byte)
-        except httptools.HttpParserUpgrade:
-            self.complete = True
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             raise ProxyRefused("its answer is not HTTP") from None
         if self._size > 64 * 1024:
             raise ProxyRefused("its answer has no end")
 
     def on_headers_complete(self) -> None:
-        """Judge the status."""
-        status = self._parser.get_status_code()
-        if not 200 <= status < 300:
-            raise ProxyRefused(f"HTTP {status}")
-        self.complete = True
+        """Take the status."""
+        self.status = self._parser.get_status_code()
+
+
+def _discard(opening: asyncio.Task[Connection]) -> None:
+    """Close a connection that nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().fail(ConnectTimeout("too late"))
 
 
 def _bracketed(host: str) -> str:

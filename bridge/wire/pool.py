@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 from urllib.parse import SplitResult
 
@@ -65,11 +66,14 @@ class Pool:
         origin = (url.scheme, *place(url), proxy.geturl() if proxy else "")
         connection = self._warm(origin)
         if connection is None:
-            connection = await self._connector.open(url, proxy, lambda: self._made(origin))
+            back = partial(self._back, origin, self._generation)
+            made = partial(Connection, self._clock, back)
+            connection = await self._connector.open(url, proxy, made)
         connection.patience = idle_seconds
         connection.heard_at = self._clock.monotonic()
         self._busy.add(connection)
-        self._look_after(idle_seconds)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="wire look")
         return connection
 
     async def close(self) -> None:
@@ -90,10 +94,6 @@ class Pool:
             connection.fail(Silent("expired"))
         return None
 
-    def _made(self, origin: Origin) -> Connection:
-        generation = self._generation
-        return Connection(self._clock, lambda mine: self._back(origin, generation, mine))
-
     def _back(self, origin: Origin, generation: int, connection: Connection) -> None:
         self._busy.discard(connection)
         if generation != self._generation:
@@ -105,15 +105,11 @@ class Pool:
     def _expired(self, connection: Connection) -> bool:
         return self._clock.monotonic() - connection.heard_at > KEEPALIVE_SECONDS
 
-    def _look_after(self, idle_seconds: float) -> None:
-        if self._looking is None or self._looking.done():
-            step = min(LOOK_SECONDS, idle_seconds / 4)
-            self._looking = asyncio.create_task(self._look(step), name="wire look")
-
-    async def _look(self, step: float) -> None:
+    async def _look(self) -> None:
         """Look at all connections until there are none."""
         while self._busy or any(self._idle.values()):
-            await self._clock.sleep(step)
+            step = min((c.patience / 4 for c in self._busy), default=LOOK_SECONDS)
+            await self._clock.sleep(min(step, LOOK_SECONDS))
             now = self._clock.monotonic()
             for connection in list(self._busy):
                 if not connection.usable:

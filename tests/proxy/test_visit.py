@@ -11,8 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, StreamReader
-from aiohttp.base_protocol import BaseProtocol
 
 from bridge.errors import (
     AuthorizationServerError,
@@ -25,6 +23,8 @@ from bridge.network import Client, Outbound
 from bridge.oauth.token import Token
 from bridge.providers import Auth
 from bridge.proxy.rewrite import Routes
+from bridge.wire.connection import Connection, Reader
+from bridge.wire.framing import Incoming
 from tests.fakes.clock import FakeClock
 from tests.fakes.upstream import Upstream
 from tests.proxy.doorway import (
@@ -302,35 +302,50 @@ class Broken(Purse):
         raise KeyError(SECRET)
 
 
-class Stumbling(StreamReader):
-    """Content that comes with a bug of ours instead of an end."""
+class Meddling:
+    """A connection to an upstream, and what befalls the exchange on it."""
 
-    async def readany(self) -> bytes:
-        """Fail as nobody foresaw."""
-        raise KeyError(SECRET)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
-class Fateful(Client):
-    """An outgoing client during whose every request the house comes down."""
+class Fateful(Meddling):
+    """A connection during whose every exchange the house comes down."""
 
     fate: Callable[[], None]
 
-    async def request(self, *request: Any, **more: Any) -> ClientResponse:
+    async def ask(self, *request: Any, **more: Any) -> Incoming:
         """Return the answer, too late."""
-        response = await super().request(*request, **more)
+        answer = await self._connection.ask(*request, **more)
         self.fate()
-        return response
+        return answer
 
 
-class Clumsy(Client):
-    """An outgoing client whose answers begin well."""
+class Clumsy(Meddling):
+    """A connection whose answers begin well."""
 
-    async def request(self, *request: Any, **more: Any) -> ClientResponse:
-        """Return an answer whose content cannot be read."""
-        response = await super().request(*request, **more)
-        loop = asyncio.get_running_loop()
-        response.content = Stumbling(BaseProtocol(loop), 1 << 16, loop=loop)
-        return response
+    def relay(self, reader: Reader) -> asyncio.Future[None]:
+        """Pass a piece of content on, then fail as nobody foresaw."""
+        reader.take([b"one"], last=False)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended.set_exception(KeyError(SECRET))
+        return ended
+
+
+class Meddler(Client):
+    """An outgoing client all of whose connections are of one *kind*."""
+
+    def __init__(self, kind: type[Meddling]) -> None:
+        super().__init__(Outbound({}))
+        self.kind = kind
+        self._take = self.pool.take
+        self.pool.take = self._meddled  # type: ignore[assignment, method-assign]  # a double's seam
+
+    async def _meddled(self, *asked: Any) -> Meddling:
+        return self.kind(await self._take(*asked))
 
 
 async def test_a_bug_costs_one_request(caplog: pytest.LogCaptureFixture) -> None:
@@ -357,7 +372,7 @@ async def test_a_bug_in_mid_answer_is_a_reset(caplog: pytest.LogCaptureFixture) 
     """What is out already must not look whole."""
     async with (
         Upstream() as upstream,
-        doorway(upstream.url, client=Clumsy(Outbound({}))) as way,
+        doorway(upstream.url, client=Meddler(Clumsy)) as way,
         way.caller() as caller,
     ):
         await caller.asks("POST", MESSAGES, body=b"{}")
@@ -371,9 +386,8 @@ async def test_a_bug_in_mid_answer_is_a_reset(caplog: pytest.LogCaptureFixture) 
 async def test_an_answer_that_finds_nobody_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
     """A client whose connection breaks in the very moment of the head has left like any other."""
     caplog.set_level(logging.INFO, "bridge")
-    client = Fateful(Outbound({}))
-    async with Upstream() as upstream, doorway(upstream.url, client=client) as way:
-        client.fate = way.door.drop
+    async with Upstream() as upstream, doorway(upstream.url, client=Meddler(Fateful)) as way:
+        Fateful.fate = staticmethod(way.door.drop)
         upstream.hold = True
         async with way.caller() as caller:
             await caller.asks("POST", MESSAGES, body=b"{}")
