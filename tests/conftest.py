@@ -1,19 +1,13 @@
-"""Fixtures named for the thing; ``async def`` tests run on a loop of their own.
-
-``BRIDGE_TEST_LOOP=uvloop`` gives them the loop that the daemon runs on where it is installed.
-"""
+"""Fixtures named for the thing; ``async def`` tests run on a loop of their own."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import inspect
-import os
 from pathlib import Path
 
 import pytest
 
-_LOOP = os.environ.get("BRIDGE_TEST_LOOP", "asyncio")
+from tests.fakes import loop
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,14 +16,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    with asyncio.Runner(loop_factory=importlib.import_module(_LOOP).new_event_loop) as runner:
-        runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    loop.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
 
 def pytest_report_header() -> str:
     """Say which loop the tests run on."""
-    return f"event loop: {_LOOP}"
+    return f"event loop: {loop.NAME}"
 
 
 @pytest.fixture(name="home")

@@ -17,10 +17,12 @@ from tests.fakes.clock import EPOCH
 
 #: A text as a server might send it, lone surrogates included.
 TEXT = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=60)
+#: RFC 6749 appendix A.12: what a token may consist of.
+SECRETS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=60)
 TOKENS = st.builds(
     Token,
-    access=TEXT,
-    refresh=TEXT,
+    access=SECRETS,
+    refresh=SECRETS,
     expires_at=st.floats(0, 4e9),
     expires_in=st.floats(0, 1e6),
     scope=TEXT,

@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from bridge.errors import AuthorizationServerError, CredentialBusy, LoginRequired
+from bridge.network import Client, Outbound
 from bridge.providers import Auth
 from bridge.proxy.server import Limits
 from tests.fakes.exchange import Exchange
+from tests.fakes.tls import CertificateAuthority
 from tests.fakes.upstream import UNAUTHENTICATED, Upstream
 from tests.proxy.doorway import CALLER_KEY, MESSAGES, Caller, Doorway, Purse, doorway, provider
+from tests.wire.farside import FarSide
 
 COUNT = "/kimi/v1/messages/count_tokens"
 
@@ -242,6 +246,21 @@ async def test_counting_tokens_is_asked_for_twice_but_not_thrice() -> None:
         assert (await caller.answer()).status == 502
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_changes_nothing_is_asked_for_twice(method: str) -> None:
+    """A kept connection that dies is worth one more try."""
+    async with passage("fresh") as (upstream, _, caller):
+        await caller.asks("POST", "/kimi/v1/warm", body=b"{}")
+        await (await upstream.arrives()).answers(200)
+        await caller.answer()
+        await caller.asks(method, "/kimi/v1/models")
+        (await upstream.arrives()).breaks()
+        again = await upstream.arrives()
+        assert again.request.connection == 2
+        await again.answers(200, (), b"ok")
+        assert (await caller.answer(empty=method == "HEAD")).status == 200
+
+
 async def test_nobody_listens_upstream() -> None:
     """The client learns which host and why, in its dialect, and may try again."""
     async with passage("fresh") as (upstream, _, caller):
@@ -277,12 +296,20 @@ async def test_silence_in_the_middle_is_a_cut() -> None:
         exchange.breaks()
 
 
-async def test_nonsense_upstream_is_an_error() -> None:
-    """Something that is no HTTP is told as that, without quoting it."""
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"SSH-2.0-secret\r\n\r\n",
+        b"HTTP/1.1 101 secret\r\nConnection: upgrade\r\nUpgrade: secret\r\n\r\n",
+        b"HTTP/1.1 200 secret\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ],
+)
+async def test_nonsense_upstream_is_an_error(nonsense: bytes) -> None:
+    """Something that is no HTTP, or not what was asked for, is told as that without quoting it."""
     async with passage("fresh") as (upstream, _, caller):
         await caller.asks("POST", MESSAGES, body=b"{}")
         exchange = await upstream.arrives()
-        await exchange.raw(b"SSH-2.0-secret\r\n\r\n")
+        await exchange.raw(nonsense)
         answer = await caller.answer()
         exchange.breaks()
     assert answer.status == 502
@@ -335,3 +362,50 @@ async def test_the_rows_headers_go_along() -> None:
             await caller.answer()
     (request,) = upstream.requests
     assert [v for k, v in request.headers if k.lower() == "x-msh-platform"] == ["bridge"]
+
+
+async def test_an_upstream_that_refuses_before_it_has_read() -> None:
+    """Its 413 reaches the client although the body is still on its way and the upstream closes."""
+    async with FarSide() as far, doorway(far.url.geturl()) as way, way.caller() as caller:
+        asking = asyncio.create_task(caller.asks("POST", MESSAGES, body=bytes(32 << 20)))
+        line = await far.accepts()
+        await line.hears()
+        await line.says(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\n")
+        await line.says(b"Content-Length: 2\r\n\r\nno")
+        line.finishes()
+        answer = await caller.answer()
+        await asking
+        assert (answer.status, answer.content) == (413, b"no")
+        await line.is_left()
+
+
+async def test_a_client_that_leaves_while_its_body_goes_out() -> None:
+    """An upstream that does not read keeps nothing of it alive."""
+    async with FarSide() as far, doorway(far.url.geturl()) as way:
+        async with way.caller() as caller:
+            await caller.asks("POST", MESSAGES, body=bytes(32 << 20))
+            line = await far.accepts()
+            await line.hears()
+        await line.is_left()
+
+
+async def test_a_certificate_that_is_not_accepted(tmp_path: Path) -> None:
+    """The client learns what is wrong with it, and how an authority is named."""
+    authority = CertificateAuthority(tmp_path)
+    async with FarSide(authority.server_context) as far, doorway(far.url.geturl()) as way:
+        async with way.caller() as caller:
+            await caller.asks("POST", MESSAGES, body=b"{}")
+            answer = await caller.answer()
+        trusting = Client(Outbound({}, ca_file=str(authority.file)))
+    assert answer.status == 502
+    assert b"localhost could not be asked (its certificate is not accepted: " in answer.content
+    assert b"network.ca_file" in answer.content
+    async with (
+        FarSide(authority.server_context) as far,
+        doorway(far.url.geturl(), client=trusting) as way,
+        way.caller() as caller,
+    ):
+        await caller.asks("POST", MESSAGES, body=b"{}")
+        line = await far.accepts()
+        assert b"authorization: bearer fresh" in (await line.answers()).lower()
+        assert (await caller.answer()).content == b"ok"

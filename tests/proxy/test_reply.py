@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.proxy.reply import reset
+from tests.fakes import loop
 from tests.fakes.clock import FakeClock
 from tests.fakes.exchange import Exchange, Framing
 from tests.fakes.upstream import Upstream
@@ -50,7 +51,7 @@ def test_content_arrives_unchanged_however_it_is_cut(framing: Framing, chunks: l
             await exchange.ends()
             return await caller.answer()
 
-    assert asyncio.run(through()).content == b"".join(chunks)
+    assert loop.run(through()).content == b"".join(chunks)
 
 
 async def test_the_head_is_the_upstreams() -> None:
