@@ -149,7 +149,7 @@ def _usable(proxy: str) -> bool:
         url = URL(proxy)
     except ValueError:
         return False
-    return url.scheme in {"http", "https"} and bool(url.host)
+    return url.scheme == "http" and bool(url.host)
 
 
 def _remembered(outbound: Outbound) -> Callable[[SplitResult], SplitResult | None]:

@@ -125,7 +125,8 @@ def test_loopback_is_never_proxied(host: str) -> None:
 
 @pytest.mark.parametrize(
     "proxy",
-    ["p:3128", "user:PROXYsecret@p:3128", "socks5://user:PROXYsecret@p:1080", "http://", "http://[p",
+    ["p:3128", "https://user:PROXYsecret@p:3128",
+     "user:PROXYsecret@p:3128", "socks5://user:PROXYsecret@p:1080", "http://", "http://[p",
      "http://user:PROXYsecret@p:99999", "PROXYsecret", "//p:1"],
 )  # fmt: skip
 def test_unusable_proxy(proxy: str) -> None:

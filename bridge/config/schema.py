@@ -121,7 +121,7 @@ def _file(value: object) -> str:
 def _proxy(value: object) -> str:
     try:
         parts = urlsplit(value if isinstance(value, str) else "")
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        usable = parts.scheme == "http" and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     if not usable:

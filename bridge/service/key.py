@@ -6,6 +6,7 @@ that, because the settings of agents may hold it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
@@ -32,24 +33,21 @@ def caller_key(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    # Written beside and linked into place: nobody ever reads half a key, and of two starts at once
-    # the first one's key stays.
-    if path.exists() and path.stat().st_size:
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # Of starts at once, each must end up with the key that is in the file: one after another. The
+    # key is written beside and moved into place, so that nobody ever reads half of one.
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists() and path.stat().st_size:
+            return
+        draft = path.with_name(f".{path.name}.draft")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(PREFIX + secrets.token_urlsafe(32) + "\n")
-        if path.exists():
-            draft.replace(path)
-        else:
-            try:
-                os.link(draft, path)
-            except FileExistsError:
-                return
+        draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        os.close(folder)
 
 
 def _read(path: Path) -> str:

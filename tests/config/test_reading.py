@@ -95,6 +95,7 @@ MISTAKES = [
     ("server.hosts = [1]", "not a list"),
     ("server.default_provider = 'minimax'", "expected \"kimi\", not 'minimax'"),
     ("network.proxy = 'socks5://h:1'", '1: network.proxy: expected a URL such as "http://HOST'),
+    ("network.proxy = 'https://h:1'", '1: network.proxy: expected a URL such as "http://HOST'),
     ("network.proxy = 'http://h:x'", "1: network.proxy: expected a URL"),
     ("network.ca_file = 'ca.pem'", "expected an absolute path, or one that begins with ~/, not"),
     ("network.ca_file = {}", "not a table"),
