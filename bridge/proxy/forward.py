@@ -146,7 +146,7 @@ async def _other_token(source: TokenSource, token: Token, refusal: Answer) -> To
     except BridgeError:
         # The credential cannot be renewed just now; the upstream's own words say most.
         return None
-    except BaseException:
+    except BaseException:  # a client that leaves meanwhile: its answer would keep a connection
         refusal.close()
         raise
     return other if other.access != token.access else None

@@ -97,7 +97,7 @@ class Visit:
         except ConnectionError:
             self.reply.abort()
             self._log_left()
-        except BaseException:
+        except BaseException:  # cancelled: the client has left, and the log has a line for it too
             self._log_left()
             raise
         finally:

@@ -52,7 +52,7 @@ def _listen(address: str, port: int) -> socket.socket | None:
         listening = socket.socket(family, socket.SOCK_STREAM)
         try:
             _open(listening, address, port)
-        except BaseException:
+        except BaseException:  # whatever it was, the socket must not stay open unowned
             listening.close()
             raise
     except OSError as error:

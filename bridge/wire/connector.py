@@ -80,7 +80,7 @@ class Connector:
             raw = await self._connected(*place(proxy))
             try:
                 await _tunnel(raw, authority, proxy)
-            except BaseException:
+            except BaseException:  # cancelled as well: nobody else holds the socket yet
                 raw.close()
                 raise
         except OSError as error:
