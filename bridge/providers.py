@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from bridge.errors import ConfigError
@@ -31,6 +31,9 @@ KIMI_CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
 RESERVED_NAMES: Final = frozenset(
     {"health", "metrics", "status", "api", "v1", "messages", "chat", "responses", "models", "hello"}
 )
+
+#: The names by which Claude Code asks for a size of model.
+Tier = Literal["opus", "sonnet", "haiku"]
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -77,10 +80,35 @@ class OAuth:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The model names that a client is told to use: *primary* for work, *fast* for small calls."""
+    """The model names that a client is told to use: *primary* for work, *fast* for small calls.
+
+    *opus*, *sonnet* and *haiku* are what Claude Code's tiers mean here, empty where nothing else
+    than the two is said; ask :meth:`tier`.
+    """
 
     primary: str
     fast: str
+    opus: str = ""
+    sonnet: str = ""
+    haiku: str = ""
+
+    def tier(self, name: Tier) -> str:
+        """Return the model of a tier: as it is said, else *fast* for haiku and *primary*."""
+        said = {"opus": self.opus, "sonnet": self.sonnet, "haiku": self.haiku}[name]
+        return said or (self.fast if name == "haiku" else self.primary)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """One place where the key of a provider is looked for: exactly one of the three is set.
+
+    *env* names a variable, *file* a path (which may begin with ``~/``), *command* a program and its
+    arguments, of which nothing is ever logged.
+    """
+
+    env: str = ""
+    file: str = ""
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +116,14 @@ class Provider:
     """One row of the catalogue.
 
     *surfaces* maps a dialect to the base URL of that surface, without a trailing slash. An
-    Anthropic base does not end in ``/v1`` and an OpenAI base does, as the official SDKs have it.
-    *headers* are added to every request; an empty value removes the header instead.
+    Anthropic base does not end in ``/v1`` and an OpenAI base ends in its version, as the official
+    SDKs have it; *responses* says that the OpenAI surface has Responses beside Chat. *headers* are
+    added to every request; an empty value removes the header instead.
+
+    *keys* are the places where a key is looked for, the first that yields wins; a right key begins
+    with one of *key_prefixes*, where these are known. *context* is the context window in tokens,
+    *timeout_seconds* how long a client should wait for an answer, *counts_tokens* whether the
+    Anthropic surface counts tokens. *proxy* and *ca_file* hold for this provider alone.
     """
 
     name: str
@@ -97,9 +131,19 @@ class Provider:
     surfaces: Mapping[Dialect, str]
     models: Models
     title: str = ""
+    aliases: tuple[str, ...] = ()
     key_header: KeyHeader = KeyHeader.BEARER
+    keys: tuple[KeyPlace, ...] = ()
+    key_prefixes: tuple[str, ...] = ()
     oauth: OAuth | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    responses: bool = False
+    context: int | None = None
+    timeout_seconds: float = 3000.0
+    counts_tokens: bool = True
+    quirks: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
 
     def __post_init__(self) -> None:
         for url in self.surfaces.values():

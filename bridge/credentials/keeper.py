@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.credentials.source import OAuthSource
+from bridge.credentials.rotating import OAuthSource
 
 #: Seconds after the last request for which agents count as being at work.
 IN_USE_SECONDS: Final = 30 * 60.0

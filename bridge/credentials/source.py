@@ -1,51 +1,39 @@
-"""Returns a token that works, refreshing at most once for everyone who asks.
-
-The file is the truth: each request costs one ``stat``, and whatever a neighbour wrote counts from
-then on. A refresh runs in a task of its own that no request, hang-up or signal cancels; who must
-wait for it waits shielded and for a bounded time. Correctness rests on the wall clock at each
-request and on no timer, so sleep and wake need no special case.
-"""
+"""Says what a request may ask of whatever keeps a credential: a login that rotates, or a key."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import functools
-import logging
 from dataclasses import dataclass
-from typing import Final, Protocol
-
-from bridge.clock import Clock, within
-from bridge.credentials.refresh import LOGIN_HINT, Due, Refresh, Unsaved
-from bridge.credentials.restraint import Restraint
-from bridge.credentials.store import Credential, Store
-from bridge.errors import (
-    AuthorizationServerError,
-    BridgeError,
-    CredentialBusy,
-    CredentialError,
-    CredentialUnreadable,
-    LoginRequired,
-)
-from bridge.oauth.token import Token
-
-log = logging.getLogger("bridge")
-
-#: Seconds that a request waits for a refresh before it is told to come back.
-WAIT_SECONDS: Final = 30.0
+from typing import Protocol
 
 
-class TokenSource(Protocol):
+class Held(Protocol):
+    """A credential at hand; *access* is what goes out with a request."""
+
+    @property
+    def access(self) -> str:
+        """The secret itself."""
+
+
+class Source(Protocol):
     """Where a request gets the credential it leaves with."""
 
-    async def current(self) -> Token:
-        """Return a token that is good now. Raises a ``BridgeError`` that says what to do."""
+    def at_once(self) -> Held | None:
+        """Return a credential that is good now, ``None`` where :meth:`current` has to be asked.
 
-    async def rejected(self, token: Token) -> Token:
-        """Return a token to try once more with, after the upstream answered 401 to *token*.
-
-        The same token comes back where no other may be had now: the 401 is then the client's.
+        Never waits; costs one ``stat`` at most.
         """
+
+    async def current(self) -> Held:
+        """Return a credential that is good now. Raises a ``BridgeError`` that says what to do."""
+
+    async def rejected(self, held: Held) -> Held:
+        """Return what to try once more with, after the upstream answered 401 to *held*.
+
+        The same one comes back where no other may be had now: the 401 is then the client's.
+        """
+
+    def condition(self) -> Condition:
+        """Say how the source is doing. Never raises and never waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,195 +44,3 @@ class Condition:
     remaining: float | None
     refreshed_at: float | None
     problem: str | None
-
-
-class OAuthSource:
-    """The token source of a provider whose access tokens are refreshed (RFC 6749 section 6).
-
-    Safe for any number of concurrent tasks of one event loop.
-    """
-
-    def __init__(self, *, store: Store, refresh: Refresh, clock: Clock) -> None:
-        self._store = store
-        self._refresh = refresh
-        self._clock = clock
-        self._restraint = Restraint(clock)
-        self._credential: Credential | None = None
-        self._unsaved: Unsaved | None = None
-        self._task: asyncio.Task[Credential] | None = None
-        self._refreshed_at: float | None = None
-
-    async def current(self) -> Token:
-        """Return a token that is good now; see :class:`TokenSource`.
-
-        Inside the margin the living token is returned while the refresh runs beside it; only when
-        little is left does the caller wait. Raises ``LoginRequired``, ``CredentialError`` or
-        ``AuthorizationServerError``. Cancelling the caller never cancels the refresh.
-        """
-        token = self._known().token
-        now = self._clock.now()
-        if not token.stale(now):
-            return token
-        try:
-            task = self._begin(lambda held: held.stale(self._clock.now()))
-            return await self._wait(task) if token.urgent(now) else token
-        except BridgeError:
-            if token.remaining(self._clock.now()) > 0:
-                return token
-            raise
-
-    async def rejected(self, token: Token) -> Token:
-        """Return a token other than *token* if one may be had now; see :class:`TokenSource`.
-
-        A newer token in the file is adopted; else one refresh is forced, at most once for each
-        token and once a minute, so that an upstream which refuses good tokens does not burn the
-        login. Raises ``LoginRequired`` where the refresh token is dead too.
-        """
-        if self._known().token.access != token.access:
-            return await self.current()
-        forced = self._task is None
-        if forced and not self._restraint.may_force(token):
-            return token
-        try:
-            task = self._begin(lambda held: held.access == token.access, living=False)
-            if forced:
-                self._restraint.forced(token)
-                log.info("token rejected by the upstream provider=kimi")
-            return await self._wait(task)
-        except (AuthorizationServerError, CredentialError):
-            return token
-
-    def refresh_if_due(self) -> None:
-        """Start a refresh beside whatever runs, if one is due and none is under way.
-
-        For the keeper; what goes wrong is remembered and told by :meth:`condition`.
-        """
-        with contextlib.suppress(BridgeError):
-            if self._known().token.stale(self._clock.now()):
-                self._begin(lambda held: held.stale(self._clock.now()))
-
-    def renew(self) -> None:
-        """Start a refresh of a token that may well be fresh, so that its login does not lapse."""
-        with contextlib.suppress(BridgeError):
-            token = self._known().token
-            self._begin(lambda held: held.refresh == token.refresh)
-
-    def held(self) -> Token | None:
-        """Return the token at hand without asking anybody, or ``None`` for "not logged in"."""
-        with contextlib.suppress(BridgeError):
-            return self._known().token
-        return None
-
-    async def recover(self) -> None:
-        """Finish what a crash cut short before a neighbour trips over it; for the start."""
-        try:
-            await self._refresh.recover()
-        except CredentialError as error:
-            log.error("credential not recovered provider=kimi reason=%s", error)
-
-    async def save(self) -> None:
-        """Try again to put a token on disk that the disk refused; does nothing where none waits."""
-        if (unsaved := self._unsaved) is None:
-            return
-        try:
-            saved = await self._refresh.save(unsaved.predecessor.token, unsaved.token)
-        except (OSError, CredentialError) as error:
-            log.error("token not saved provider=kimi reason=%s", error)
-            return
-        if self._unsaved is unsaved:
-            self._unsaved, self._credential = None, saved
-            log.info("token saved provider=kimi")
-
-    async def settle(self, *, leaving: bool = False) -> None:
-        """Wait until no refresh is under way: nobody may leave between rotation and file.
-
-        With *leaving*, for good, a refresh that has sent nothing and waits for the lock is let go.
-        """
-        self._refresh.leaving = leaving
-        while self._task is not None:
-            await asyncio.wait([self._task])
-        await self.save()
-
-    def condition(self) -> Condition:
-        """Say how the login is doing. Never raises, asks no server, costs one ``stat``."""
-        now = self._clock.now()
-        try:
-            token = self._known().token
-        except BridgeError as error:
-            return Condition(
-                ready=False, remaining=None, refreshed_at=self._refreshed_at, problem=str(error)
-            )
-        remaining = token.remaining(now) if token.access else None
-        ready = token.remaining(now) > 0 or not self._restraint.ended(token)
-        problem = self._restraint.problem(token) if self._unsaved is None else str(self._unsaved)
-        return Condition(ready, remaining, self._refreshed_at, problem)
-
-    def _known(self) -> Credential:
-        """Return what the file holds now, from memory where the file has not changed."""
-        if self._unsaved is not None and (waiting := self._waiting(self._unsaved)) is not None:
-            return waiting
-        identity = self._store.identity()
-        if self._credential is None or self._credential.identity != identity or identity is None:
-            self._credential = self._store.read()
-        if self._credential is None:
-            raise LoginRequired(f"there is no login: {LOGIN_HINT}")
-        return self._credential
-
-    def _waiting(self, unsaved: Unsaved) -> Credential | None:
-        """Return the unsaved token while the file holds its predecessor or cannot be read."""
-        identity = None
-        with contextlib.suppress(CredentialUnreadable):
-            identity = self._store.identity()
-            if identity is None or identity != unsaved.predecessor.identity:
-                current = self._store.read()
-                if current is None or current.token.refresh != unsaved.predecessor.token.refresh:
-                    self._unsaved = None
-                    return None
-                unsaved.predecessor = current
-        return Credential(unsaved.token, identity)
-
-    def _begin(self, due: Due, *, living: bool = True) -> asyncio.Task[Credential]:
-        """Return the refresh under way, or start one. Raises where none may be started now."""
-        if self._task is None:
-            token = self._known().token
-            self._restraint.check(token, living=living)
-            self._task = asyncio.create_task(self._run(due, living=living), name="token refresh")
-            self._task.add_done_callback(functools.partial(self._ended, token))
-        return self._task
-
-    async def _run(self, due: Due, *, living: bool) -> Credential:
-        await self.save()
-        if self._unsaved is not None:
-            # The file still holds a spent refresh token: presenting it would end the login.
-            raise CredentialUnreadable(str(self._unsaved))
-        try:
-            credential = await self._refresh.succeed(due, living=living)
-        except Unsaved as unsaved:
-            self._unsaved = unsaved
-            credential = Credential(unsaved.token, unsaved.predecessor.identity)
-            log.error("token not saved provider=kimi reason=%s", unsaved)
-        else:
-            self._credential = credential
-        self._refreshed_at = self._clock.now()
-        return credential
-
-    def _ended(self, token: Token, task: asyncio.Task[Credential]) -> None:
-        self._task = None
-        if task.cancelled():
-            return
-        if (error := task.exception()) is None:
-            self._restraint.succeeded()
-            remaining = task.result().token.remaining(self._clock.now())
-            log.info("token refreshed provider=kimi remaining=%.0fs", remaining)
-        else:
-            self._restraint.failed(token, error)
-            reason = error if isinstance(error, BridgeError) else type(error).__name__
-            log.warning("token refresh failed provider=kimi reason=%s", reason)
-
-    async def _wait(self, task: asyncio.Task[Credential]) -> Token:
-        """Wait for *task* for a bounded time, without owning it."""
-        if not await within(self._clock, WAIT_SECONDS, task):
-            raise CredentialBusy(
-                f"the token refresh takes more than {WAIT_SECONDS:.0f} s: try again"
-            )
-        return task.result().token

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from bridge.credentials.source import TokenSource
+from bridge.credentials.source import Held, Source
 from bridge.errors import (
     BridgeError,
     CredentialUnreadable,
@@ -20,7 +20,6 @@ from bridge.errors import (
     UpstreamError,
 )
 from bridge.network import Client
-from bridge.oauth.token import Token
 from bridge.providers import Auth
 from bridge.proxy.fault import FAILURES, failure
 from bridge.proxy.head import Head, Pair, RawPair, answer_headers
@@ -50,7 +49,7 @@ class Errand:
 
     head: Head
     route: Route
-    source: TokenSource | None
+    source: Source | None
     caller_key: str
     idle_seconds: float
 
@@ -137,7 +136,7 @@ async def ask(client: Client, errand: Errand, body: bytes) -> Answer:
     return _checked(answer, errand)
 
 
-async def _other_token(source: TokenSource, token: Token, refusal: Answer) -> Token | None:
+async def _other_token(source: Source, token: Held, refusal: Answer) -> Held | None:
     try:
         other = await source.rejected(token)
     except LoginRequired:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.credentials.source import TokenSource
+from bridge.credentials.source import Source
 from bridge.proxy.guard import Policy
 from bridge.proxy.rewrite import Routes
 
@@ -33,9 +33,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What is in force: *sources* has the token source of each provider by its name."""
+    """What is in force: *sources* has the source of each provider by its name."""
 
     routes: Routes
-    sources: Mapping[str, TokenSource]
+    sources: Mapping[str, Source]
     policy: Policy
     limits: Limits

@@ -19,7 +19,7 @@ from bridge.credentials.invitation import Desk
 from bridge.credentials.keeper import Keeper
 from bridge.credentials.login import Login
 from bridge.credentials.refresh import Refresh
-from bridge.credentials.source import OAuthSource
+from bridge.credentials.rotating import OAuthSource
 from bridge.credentials.store import Store
 from bridge.errors import ConfigError
 from bridge.network import Client, Outbound, outbound

@@ -13,7 +13,7 @@ from bridge.clock import Clock
 from bridge.credentials.device import Device
 from bridge.credentials.login import Login
 from bridge.credentials.refresh import Refresh
-from bridge.credentials.source import OAuthSource
+from bridge.credentials.rotating import OAuthSource
 from bridge.credentials.store import Store
 from bridge.credentials.successor import Successor
 from bridge.errors import CredentialUnreadable

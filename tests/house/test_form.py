@@ -15,7 +15,7 @@ MODULES = sorted(path for path in (ROOT / "bridge").rglob("*.py") if path.name !
 LONG_MODULES = {
     "oauth/grant.py": "two grants of one vocabulary; splitting them would split the reply reader",
     "credentials/store.py": "one file, its lock and every message that names it",
-    "credentials/source.py": "the life of a token is read in one place",
+    "credentials/rotating.py": "the life of a token is read in one place",
     "service/pidfile.py": "claim, state and signal share one file format",
 }
 #: Rooms whose promises are tested elsewhere, each with the place.
@@ -23,6 +23,7 @@ TESTED_ELSEWHERE = {
     "__main__.py": "process/test_start.py",
     "clock.py": "fakes/test_clock.py",
     "errors.py": "house/test_errors.py",
+    "credentials/source.py": "credentials/test_rotating.py",
     "commands/account.py": "process/test_login.py",
     "commands/daemon.py": "process/test_start.py",
     "commands/parser.py": "test_cli.py",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from bridge.clock import Clock, SystemClock
+from bridge.credentials.source import Condition, Held
 from bridge.errors import BridgeError
 from bridge.network import Client, Outbound
 from bridge.oauth.token import Token
@@ -59,6 +60,13 @@ class Purse:
         self.problem: BridgeError | None = None
         self.trouble: BridgeError | None = None
 
+    def at_once(self) -> Token | None:
+        """Return the token in force, where nothing is wrong."""
+        if self.problem is not None:
+            return None
+        self.asked += 1
+        return self.tokens[0]
+
     async def current(self) -> Token:
         """Return the token in force."""
         self.asked += 1
@@ -66,12 +74,16 @@ class Purse:
             raise self.problem
         return self.tokens[0]
 
-    async def rejected(self, token: Token) -> Token:
+    def condition(self) -> Condition:
+        """Be ready."""
+        return Condition(ready=True, remaining=None, refreshed_at=None, problem=None)
+
+    async def rejected(self, held: Held) -> Token:
         """Return the next token, or the last one again."""
-        self.refused.append(token.access)
+        self.refused.append(held.access)
         if self.trouble is not None:
             raise self.trouble
-        if len(self.tokens) > 1 and self.tokens[0].access == token.access:
+        if len(self.tokens) > 1 and self.tokens[0].access == held.access:
             del self.tokens[0]
         return self.tokens[0]
 

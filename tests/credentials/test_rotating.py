@@ -11,7 +11,8 @@ import pytest
 
 from bridge.credentials.refresh import LEAVING_SECONDS
 from bridge.credentials.restraint import COOL_DOWN, FORCED_INTERVAL
-from bridge.credentials.source import WAIT_SECONDS, Condition
+from bridge.credentials.rotating import WAIT_SECONDS
+from bridge.credentials.source import Condition
 from bridge.credentials.store import Store
 from bridge.credentials.successor import Successor
 from bridge.errors import (
