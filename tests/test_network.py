@@ -1,19 +1,20 @@
-"""The way out: proxies, authorities and limits, the same for login, refresh and traffic."""
+"""The client: proxies, authorities and limits, the same for login, refresh and traffic."""
 
 from __future__ import annotations
 
 import gzip
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from yarl import URL
 
 from bridge.errors import ConfigError
 from bridge.network import Client, Outbound, _tls, outbound
+from bridge.providers import Auth, Dialect, Models, Provider
+from bridge.wire.connection import Connection
 from tests.fakes.exchange import Exchange
 from tests.fakes.loopback import LoopbackServer
 from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
@@ -56,94 +57,6 @@ async def ask(client: Client, url: str, **options: float) -> tuple[int, bytes]:
     )
     async with response:
         return response.status, await response.read()
-
-
-# --- settings
-
-
-def test_nothing_set_is_a_direct_connection() -> None:
-    """Without settings there is no proxy and no further authority."""
-    assert outbound({}) == Outbound({"https": "", "http": ""}, "", None)
-    assert outbound({}).proxy_for(URL("https://api.kimi.com")) is None
-
-
-@pytest.mark.parametrize(
-    ("environment", "https", "http"),
-    [
-        ({"HTTPS_PROXY": "http://p:1"}, "http://p:1", None),
-        ({"https_proxy": "http://p:1", "HTTPS_PROXY": "http://q:1"}, "http://p:1", None),
-        ({"ALL_PROXY": "http://p:1"}, "http://p:1", "http://p:1"),
-        ({"HTTPS_PROXY": "http://p:1", "all_proxy": "http://q:1"}, "http://p:1", "http://q:1"),
-        ({"http_proxy": "http://p:1"}, None, "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1"}, None, None),
-        ({"HTTPS_PROXY": ""}, None, None),
-    ],
-)
-def test_proxy_variables(
-    environment: Mapping[str, str], https: str | None, http: str | None
-) -> None:
-    """The usual variables count, small letters first; ``HTTP_PROXY`` is for CGI to set, not us."""
-    settings = outbound(environment)
-    assert settings.proxy_for(URL("https://api.kimi.com")) == https
-    assert settings.proxy_for(URL("http://api.kimi.com")) == http
-
-
-def test_configuration_wins() -> None:
-    """What the configuration says counts more than the environment."""
-    environment = {"HTTPS_PROXY": "http://e:1", "SSL_CERT_FILE": "/e.pem"}
-    settings = outbound(environment, proxy="http://c:2", ca_file="/c.pem")
-    assert settings.proxy_for(URL("https://api.kimi.com")) == "http://c:2"
-    assert settings.ca_file == "/c.pem"
-    assert outbound(environment).ca_file == "/e.pem"
-
-
-@pytest.mark.parametrize(
-    ("no_proxy", "proxied"),
-    [
-        ("", True),
-        ("api.kimi.com", False),
-        ("kimi.com", False),
-        (".kimi.com", False),
-        ("example.org, api.kimi.com", False),
-        ("*", False),
-        ("imi.com", True),
-        ("kimi.com.evil.test", True),
-    ],
-)
-def test_no_proxy(no_proxy: str, proxied: bool) -> None:
-    """``NO_PROXY`` names hosts and domains that are asked directly."""
-    settings = outbound({"HTTPS_PROXY": "http://p:1", "NO_PROXY": no_proxy})
-    assert (settings.proxy_for(URL("https://api.kimi.com/coding")) is not None) == proxied
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:18462", "localhost", "[::1]:80", "LOCALHOST"])
-def test_loopback_is_never_proxied(host: str) -> None:
-    """What runs on this machine is nobody else's business, whatever the variables say."""
-    settings = outbound({"ALL_PROXY": "http://p:1", "http_proxy": "http://p:1"})
-    assert settings.proxy_for(URL(f"http://{host}/v1")) is None
-
-
-@pytest.mark.parametrize(
-    "proxy",
-    ["p:3128", "https://user:PROXYsecret@p:3128",
-     "user:PROXYsecret@p:3128", "socks5://user:PROXYsecret@p:1080", "http://", "http://[p",
-     "http://user:PROXYsecret@p:99999", "PROXYsecret", "//p:1"],
-)  # fmt: skip
-def test_unusable_proxy(proxy: str) -> None:
-    """A proxy that cannot be used is a mistake in the configuration; no part of it is shown."""
-    for settings in ({"proxy": proxy}, {"environment": {"HTTPS_PROXY": proxy}}):
-        with pytest.raises(ConfigError, match="write http://HOST:PORT") as caught:
-            outbound(**{"environment": {}, **settings})  # type: ignore[arg-type] # mixed values
-        assert "secret" not in str(caught.value)
-
-
-def test_route_of_traffic() -> None:
-    """Traffic goes the way that login and refresh go, whatever is in its path."""
-    settings = outbound({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "example.org"})
-    proxied = settings.route(urlsplit("https://api.kimi.com/a%2Fb?q=%20"))
-    assert proxied == urlsplit("http://p:1")
-    assert settings.route(urlsplit("https://example.org/")) is None
-    assert settings.route(urlsplit("https://localhost/")) is None
 
 
 # --- requests
@@ -218,6 +131,97 @@ async def test_unusable_authority(tmp_path: Path) -> None:
     for path in (nonsense, tmp_path / "missing.pem", tmp_path):
         with pytest.raises(ConfigError, match=f"{path} cannot be used .*: name a readable PEM"):
             Client(Outbound({}, ca_file=str(path)))
+
+
+# --- single providers
+
+
+def company(url: str, ca_file: Path | None, proxy: str | None = None) -> Provider:
+    """Return a row at *url* that names an authority and a proxy for itself."""
+    return Provider(
+        name="company",
+        auth=Auth.KEY,
+        surfaces=MappingProxyType({Dialect.ANTHROPIC: url}),
+        models=Models("m", "m"),
+        ca_file=str(ca_file) if ca_file else None,
+        proxy=proxy,
+    )
+
+
+async def opens(client: Client, url: str) -> Connection:
+    """Return a connection to *url* as traffic gets it."""
+    return await client.pool.take(urlsplit(url), 5.0)
+
+
+async def test_an_authority_of_one_provider(tmp_path: Path) -> None:
+    """An authority that one row names vouches for its host, for traffic and login, and no other."""
+    authority = CertificateAuthority(tmp_path)
+    async with TlsEcho(authority) as server, TlsEcho(authority) as other:
+        url, elsewhere = (
+            each.url.replace("http://127.0.0.1", "https://localhost") for each in (server, other)
+        )
+        client = Client(outbound({}, providers=[company(url, authority.file)]))
+        assert await ask(client, url) == (200, b"here")
+        assert (await opens(client, url)).usable
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await ask(client, elsewhere)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await opens(client, elsewhere)
+        await client.close()
+
+
+async def test_an_authority_of_one_provider_comes_and_goes(tmp_path: Path) -> None:
+    """A reload that names one, or takes it away, counts from the next connection on."""
+    authority = CertificateAuthority(tmp_path)
+    async with TlsEcho(authority) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        client = Client(Outbound({}))
+        for _ in range(2):
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await opens(client, url)
+            client.retune(outbound({}, providers=[company(url, authority.file)]))
+            connection = await opens(client, url)
+            client.retune(Outbound({}))
+            assert connection.usable  # what is under way keeps it
+        await client.close()
+        assert not connection.usable
+
+
+async def test_an_own_authority_beside_everybodys(tmp_path: Path) -> None:
+    """Where all have an authority and one has another, that one's counts for it."""
+    usual, own = (CertificateAuthority(tmp_path / name) for name in ("usual", "own"))
+    async with TlsEcho(usual) as server, TlsEcho(own) as private:
+        url, inside = (
+            each.url.replace("http://127.0.0.1", "https://localhost") for each in (server, private)
+        )
+        rows = [company(inside, own.file)]
+        client = Client(outbound({}, ca_file=str(usual.file), providers=rows))
+        for place in (url, inside):
+            assert await ask(client, place) == (200, b"here")
+            assert (await opens(client, place)).usable
+        await client.close()
+
+
+def test_unusable_authority_of_a_provider(tmp_path: Path) -> None:
+    """A missing file is told with the host it is for."""
+    rows = [company("https://api.example.test", tmp_path / "none.pem")]
+    with pytest.raises(ConfigError, match=r"ca_file of api\.example\.test: .* cannot be used"):
+        Client(outbound({}, providers=rows))
+
+
+async def test_a_proxy_of_one_provider(tmp_path: Path) -> None:
+    """One provider's traffic and login go through its proxy, which nobody else uses."""
+    authority = CertificateAuthority(tmp_path)
+    async with TlsEcho(authority) as server, TunnelProxy(server.port) as proxy:
+        url = f"https://{NAME}/v1"
+        client = Client(outbound({}, providers=[company(url, authority.file, proxy.url)]))
+        assert await ask(client, url) == (200, b"here")
+        assert (await opens(client, url)).usable
+        with pytest.raises((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            await ask(client, "https://other.example.test/", connect_seconds=0.5)
+        assert len(proxy.tunnels) > 1  # login's and traffic's
+        assert {head.split(" ")[1] for head in proxy.tunnels} == {f"{NAME}:443"}
+        await client.close()
 
 
 # --- proxies

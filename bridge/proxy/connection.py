@@ -1,159 +1,250 @@
-"""Keeps the accepted connections: whose each is, which are open, and how one is broken off.
+"""Keeps the accepted connections: whose each is, what is asked on it, and how one is broken off.
 
-aiohttp's ``RequestHandler`` parses the requests on a connection and hands them on one by one.
+Requests on a connection are led through one after the other; what comes ahead waits its turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-
+from bridge.clock import Clock
 from bridge.providers import Dialect
 from bridge.proxy import dialect
+from bridge.proxy.connections import Connections
+from bridge.proxy.framing import Garbled, Request, Requests
+from bridge.proxy.head import Head
 from bridge.proxy.reply import Reply, reset
+from bridge.wire.outbox import Outbox
 
 log = logging.getLogger("bridge")
 
-#: Longer than any agent's pool keeps a connection, so that it is the agent who closes: a request
-#: that crosses our close would be lost.
-KEEPALIVE_SECONDS: Final = 600.0
+#: Looks for which a connection may be idle: longer than any agent's pool keeps one (10 minutes), so
+#: that it is the agent who closes. A request that crosses our close would be lost.
+KEEPALIVE_LOOKS: Final = 20
+#: Looks that a head may take; nobody types one by hand.
+HEAD_LOOKS: Final = 2
 #: Seconds for which what remains of a refused body is read, so that the refusal can be read.
 LINGER_SECONDS: Final = 5.0
-READ_BUFFER: Final = 256 * 1024
-HEAD_LINE: Final = 64 * 1024
+#: Bytes of requests that may come ahead of their turn.
+AHEAD_BYTES: Final = 64 * 1024
 
 #: Who is at the other end of a connection, from our address and theirs; ``None``: nobody can tell.
 PeerUid = Callable[[tuple[str, int], tuple[str, int]], int | None]
 
 
-class Flow(Protocol):
-    """What feeds a connection, and can wait."""
+class Visitor(Protocol):
+    """One request on its way through the house."""
+
+    request: Request
+    reply: Reply
+
+    def begin(self) -> None:
+        """Lead the request through; its connection's ``done`` is called at the end."""
+
+    def leave(self) -> None:
+        """Hear that the client has gone."""
 
     def pause(self) -> None:
-        """Send no more for now."""
+        """Let no more of the answer come: the client does not read."""
 
     def resume(self) -> None:
-        """Send again."""
+        """Let it come again."""
 
 
-class Connections:
-    """The connections that are open; *none* is set while there are none."""
-
-    def __init__(self) -> None:
-        self.none = asyncio.Event()
-        self.none.set()
-        self._open: set[Connection] = set()
-
-    def __iter__(self) -> Iterator[Connection]:
-        """Go through those open now; they may be closed meanwhile."""
-        return iter(list(self._open))
-
-    def add(self, connection: Connection) -> None:
-        """Enter a connection that has been accepted."""
-        self._open.add(connection)
-        self.none.clear()
-
-    def remove(self, connection: Connection) -> None:
-        """Strike out a connection that is closed."""
-        self._open.discard(connection)
-        if not self._open:
-            self.none.set()
-
-
-class Connection(web.RequestHandler):
+class Connection(asyncio.Protocol):
     """One accepted connection.
 
-    *uid* is the user at its other end, ``None`` if nobody can tell; *reply* the answer under way
-    on it, ``None`` while it waits for a request; *source* what that answer is relayed from.
+    *uid* is the user at its other end, ``None`` if nobody can tell; *visit* what is under way on
+    it, ``None`` while it waits for a request; *is_full* says that the client does not read.
     """
 
-    #: The base class forgets its own when it begins to close.
-    _accepted: asyncio.Transport
-
-    __slots__ = ("_accepted", "_connections", "_peer_uid", "reply", "source", "uid")
-
-    def __init__(self, manager: web.Server, connections: Connections, peer_uid: PeerUid) -> None:
-        super().__init__(
-            manager,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to have none
-            auto_decompress=False,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            max_line_size=HEAD_LINE,
-            max_field_size=HEAD_LINE,
-            read_bufsize=READ_BUFFER,
-        )
+    def __init__(
+        self,
+        receive: Callable[[Request, Connection], Visitor],
+        connections: Connections,
+        peer_uid: PeerUid,
+        clock: Clock,
+        outbox: Outbox,
+    ) -> None:
+        self.uid: int | None = None
+        self.visit: Visitor | None = None
+        self.is_full = False
+        self._receive = receive
         self._connections = connections
         self._peer_uid = peer_uid
-        self.uid: int | None = None
-        self.reply: Reply | None = None
-        self.source: Flow | None = None
+        self._clock = clock
+        self.outbox = outbox
+        self._requests = Requests()
+        self._garbled: Garbled | None = None
+        self._looks = self._head_looks = 0
+        self._ahead = 0
+        self._is_calling = False
+        self._is_finishing = False
+        self._remains: Request | None = None
+        self._lingering: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport
 
-    def pause_writing(self) -> None:
-        """Let what feeds this connection wait: the client does not read."""
-        super().pause_writing()
-        if self.source is not None:
-            self.source.pause()
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What carries it."""
+        return self._transport
 
-    def resume_writing(self) -> None:
-        """Let it go on: the client reads again."""
-        super().resume_writing()
-        if self.source is not None:
-            self.source.resume()
+    # What the event loop tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask whose it is at once: later the other end may be closed, and its port another's."""
         ours, theirs = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         if ours and theirs:  # a client may be gone before we look
             self.uid = self._peer_uid(ours[:2], theirs[:2])
-        self._accepted = cast("asyncio.Transport", transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
-        super().connection_made(transport)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Cancel what is under way; whatever was sent in good order is out by now."""
-        super().connection_lost(exc)
+    def data_received(self, data: bytes) -> None:
+        """Frame what has come, and lead through what can be."""
+        requests = self._requests
+        try:
+            requests.feed(data)
+        except Garbled as garbled:
+            self._garbled = garbled
+        visit = self.visit
+        if self._remains is not None:
+            self._discard(self._remains)
+        elif visit is None:
+            self._call()
+        else:
+            if visit.request.changed is not None:
+                visit.request.changed()
+            self._hold_back(len(data))
+        self._looks = 0
+        if not requests.begun:
+            self._head_looks = 0
+
+    def eof_received(self) -> None:
+        """Take a client that has said its last word for gone: the transport closes by itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - gone is gone
+        """Leave what is under way; whatever was sent in good order is out by now."""
         self._connections.remove(self)
+        self._requests.close()
+        self._requests.arrived.clear()
+        if self._lingering is not None:
+            self._lingering.cancel()
+        if self.visit is not None:
+            self.visit.leave()
+
+    def pause_writing(self) -> None:
+        """Let what feeds this connection wait: the client does not read."""
+        self.is_full = True
+        if self.visit is not None:
+            self.visit.pause()
+
+    def resume_writing(self) -> None:
+        """Let it go on: the client reads again."""
+        self.is_full = False
+        if self.visit is not None:
+            self.visit.resume()
+
+    # What a visit and the door say.
+
+    def pause(self) -> None:
+        """Let nothing more come for now."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Let it come again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def done(self, visit: Visitor) -> None:
+        """Hear that *visit* has ended, and lead the next one through."""
+        self.visit = None
+        if visit.reply.stays and not self._is_finishing:
+            self._call()
+        elif visit.request.whole or visit.request.garbled:
+            self._close()
+        else:
+            self._linger(visit.request)
 
     def finish(self) -> None:
         """Close it when the answer under way is out; at once if there is none."""
-        if self.reply is None:
-            self.force_close()
+        self._is_finishing = True
+        if self.visit is None:
+            self._close()
         else:
-            self.reply.close_after()
+            self.visit.reply.stays = False
 
     def drop(self) -> bool:
         """Break the connection off with a reset; say whether anything was lost with it."""
-        transport = self._accepted
-        loses = self.reply is not None or transport.get_write_buffer_size() > 0
-        reset(transport)
+        loses = self.visit is not None or self._transport.get_write_buffer_size() > 0
+        reset(self._transport)
         return loses
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 - the base class decides what it passes
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it quotes what could not be read
-    ) -> web.StreamResponse:
-        """Return the answer to what is no HTTP; never a traceback, never an echo."""
-        reason = "a line of its head is too long" if isinstance(exc, LineTooLong) else "not HTTP"
-        log.warning("request failed status=%d error=%s", status, type(exc).__name__)
+    def look(self) -> None:
+        """Count a look; close it if many have found nothing new, or a head that does not end."""
+        if self.visit is not None:
+            return
+        self._looks += 1
+        self._head_looks += self._requests.begun
+        if max(self._looks / KEEPALIVE_LOOKS, self._head_looks / HEAD_LOOKS) > 1:
+            self._close()
+
+    def _call(self) -> None:
+        """Lead through what has arrived, one after the other."""
+        if self._is_calling:
+            return
+        self._is_calling = True
+        arrived = self._requests.arrived
+        while self.visit is None and arrived and not self._transport.is_closing():
+            self.visit = visit = self._receive(arrived.popleft(), self)
+            if self._ahead and not arrived:
+                self._ahead = 0
+                self.resume()
+            visit.begin()
+        self._is_calling = False
+        garbled = self._garbled
+        if garbled and self.visit is None and not arrived and not self._transport.is_closing():
+            self._refuse(garbled)
+
+    def _close(self) -> None:
+        """Close it once what was written is sent."""
+        self.outbox.close(self._transport)
+
+    def _hold_back(self, size: int) -> None:
+        """Let no more come than a little ahead of its turn."""
+        if self._requests.arrived:
+            self._ahead += size
+            if self._ahead > AHEAD_BYTES:
+                self.pause()
+
+    def _refuse(self, garbled: Garbled) -> None:
+        """Answer what is no HTTP; never a traceback, never an echo."""
+        log.warning("request failed status=400 error=Garbled reason=%s", garbled)
         content = dialect.document(
             Dialect.ANTHROPIC,
             "invalid_request_error",
-            f"the request cannot be read ({reason}): use http://, and check what sends it",
+            f"the request cannot be read ({garbled}): use http://, and check what sends it",
         )
-        response = web.Response(
-            status=status,
-            body=content,
-            headers={"Server": "bridge", "Content-Type": "application/json"},
+        reply = Reply(
+            self._transport, self.outbox, Request(Head("GET", "/"), 0, is_11=True, keeps=False)
         )
-        response.force_close()
-        return response
+        reply.whole(400, [(b"Server", b"bridge"), (b"Content-Type", b"application/json")], content)
+        self._close()
+
+    def _linger(self, request: Request) -> None:
+        """Read what remains of *request* for a while: closed at once, its answer might be lost."""
+        self._remains = request
+        self._discard(request)
+        self._lingering = asyncio.create_task(self._wait_for_the_rest(), name="linger")
+
+    async def _wait_for_the_rest(self) -> None:
+        await self._clock.sleep(LINGER_SECONDS)
+        self._close()
+
+    def _discard(self, request: Request) -> None:
+        request.pieces.clear()
+        if request.whole or request.garbled:
+            self._close()

@@ -39,6 +39,23 @@ _WORDS: Final[dict[type[Exception], tuple[str, str]]] = {
 }
 
 
+class AnswerCut(UpstreamError):
+    """The upstream broke off in the middle of its answer; what came must not look whole."""
+
+
+class Uncounted(UpstreamError):
+    """The upstream does not count tokens; an estimate is to be sent instead."""
+
+
+def cut(error: Exception) -> Exception:
+    """Return what *error*, which came after the head of an answer, is; a bug stays one."""
+    if isinstance(error, Silent):
+        return AnswerCut("the upstream fell silent in the middle of its answer")
+    if isinstance(error, WireError):
+        return AnswerCut(f"the upstream broke off its answer ({error})")
+    return error
+
+
 def failure(error: Exception, host: str, idle_seconds: float) -> UpstreamError:
     """Return what *error*, which came before the head of an answer of *host*, is to a client."""
     if isinstance(error, Silent):

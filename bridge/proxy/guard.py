@@ -50,8 +50,7 @@ def check_origin(head: Head, policy: Policy) -> None:
             f"use http://127.0.0.1:{policy.port}, or add the name to server.hosts",
             status=421,
         )
-    sites = {value.strip().lower() for value in head.values("sec-fetch-site")}
-    if head.values("origin") or sites - _UNSUSPICIOUS:
+    if head.has(b"origin") or (head.has(b"sec-fetch-site") and not _is_unsuspicious(head)):
         raise Refused("this request came from a web page: bridge serves programs only")
 
 
@@ -96,6 +95,11 @@ def _is_ours(host: str, policy: Policy) -> bool:
     if name == host and policy.port != 80:
         return host in policy.hosts
     return name in _LOOPBACK or name in policy.hosts or host in policy.hosts
+
+
+def _is_unsuspicious(head: Head) -> bool:
+    sites = {value.strip().lower() for value in head.values("sec-fetch-site")}
+    return sites <= _UNSUSPICIOUS
 
 
 def _shown_keys(head: Head) -> list[str]:

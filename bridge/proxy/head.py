@@ -7,9 +7,8 @@ end-to-end and goes through in its own order and case.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bridge.errors import Refused
@@ -38,127 +37,174 @@ RESET: Final = frozenset({"host", "content-length", "expect"})
 UNWANTED: Final = frozenset({"alt-svc", "set-cookie", "x-bridge-provider"})
 
 _BEHIND: Final = frozenset(name.encode() for name in HOP_BY_HOP | UNWANTED)
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_BYTES: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 Pair = tuple[str, str]
 RawPair = tuple[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a request as the client sent it: raw target, header pairs in order and case."""
+    """The head of a request as the client sent it: raw target, header pairs in order and case.
 
-    method: str
-    target: str
-    headers: tuple[Pair, ...]
-    _index: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+    *raw* are the headers as bytes.
+    """
 
-    def __post_init__(self) -> None:
-        index: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            index.setdefault(name.lower(), []).append(value)
-        object.__setattr__(self, "_index", index)
+    __slots__ = ("_index", "method", "raw", "target")
+
+    def __init__(self, method: str, target: str, headers: Iterable[Pair] = ()) -> None:
+        raw = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in headers]
+        self._fill(method, target, raw)
 
     @classmethod
-    def of(cls, method: str, target: str, raw: Iterable[RawPair]) -> Head:
-        """Return the head of a request whose headers are still bytes.
+    def of(cls, method: str, target: str, raw: Sequence[RawPair]) -> Head:
+        """Return the head of a request whose headers are still bytes."""
+        head = cls.__new__(cls)
+        head._fill(method, target, raw)  # noqa: SLF001 - another way to be made
+        return head
 
-        Bytes that are no UTF-8 are kept as lone surrogates, which :func:`outbound_headers` finds.
-        """
-        pairs = [(k.decode("latin-1"), v.decode("utf-8", "surrogateescape")) for k, v in raw]
-        return cls(method, target, tuple(pairs))
+    def _fill(self, method: str, target: str, raw: Sequence[RawPair]) -> None:
+        self.method = method
+        self.target = target
+        self.raw = raw
+        self._index = {name.lower(): value for name, value in raw}
 
     def values(self, name: str) -> list[str]:
         """Return every value of the header *name* (in lower case), in order."""
-        return self._index.get(name, [])
+        wanted = name.encode()
+        value = self._index.get(wanted)
+        if value is None:
+            return []
+        if not self.repeats:
+            return [_text(value)]
+        return [_text(value) for name, value in self.raw if name.lower() == wanted]
 
     def value(self, name: str) -> str:
-        """Return the first value of the header *name* (in lower case), or an empty string."""
-        values = self._index.get(name)
-        return values[0] if values else ""
+        """Return a value of the header *name* (in lower case), or an empty string."""
+        value = self._index.get(name.encode())
+        return "" if value is None else _text(value)
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return a value of the header *name* (in lower case) as bytes, if there is one."""
+        return self._index.get(name)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any name is there more than once."""
+        return len(self._index) < len(self.raw)
+
+    def has(self, name: bytes) -> bool:
+        """Say whether there is a header *name* (in lower case)."""
+        return name in self._index
+
+    def __repr__(self) -> str:
+        # Values may be credentials.
+        return f"Head({self.method} {self.target.partition('?')[0]}, {len(self.raw)} headers)"
 
 
-def outbound_headers(
-    head: Head, provider: Provider, credential: str, caller_key: str
-) -> list[Pair]:
-    """Return the headers with which *head* goes to *provider*, *credential* among them.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How headers go to one provider, worked out once for its row.
+
+    *behind* stays here, *own* are the lines of the row itself, *credential* is the name under which
+    the credential goes, empty where the caller's own stays; *mark* is what an answer gets added.
+    """
+
+    behind: frozenset[bytes]
+    own: bytes
+    credential: bytes
+    mark: bytes
+
+    @classmethod
+    def of(cls, provider: Provider) -> Manner:
+        """Return how headers go to *provider*."""
+        passes = provider.auth is Auth.PASSTHROUGH
+        private = OWN_CREDENTIALS if passes else OWN_CREDENTIALS | CREDENTIALS
+        own = {name.lower(): (name, value) for name, value in provider.headers.items()}
+        never = HOP_BY_HOP | RESET | OWN_CREDENTIALS | CREDENTIALS
+        lines = [_line(*pair) for name, pair in own.items() if pair[1] and name not in never]
+        name = "x-api-key" if provider.key_header is KeyHeader.API_KEY else "Authorization"
+        scheme = "" if provider.key_header is KeyHeader.API_KEY else "Bearer "
+        return cls(
+            behind=frozenset(n.encode() for n in (HOP_BY_HOP | RESET | private).union(own)),
+            own=b"".join(lines),
+            credential=b"" if passes else f"{name}: {scheme}".encode(),
+            mark=b"x-bridge-provider: %b\r\n" % provider.name.encode("ascii", "replace"),
+        )
+
+
+def outbound_lines(head: Head, manner: Manner, credential: str, caller_key: str) -> bytes:
+    """Return the header lines with which *head* goes out, *credential* among them.
 
     No incoming credential is, nor any header that holds *caller_key*; only for a passthrough
     provider the caller's own credential stays and *credential* is not looked at. Raises
     ``Refused`` (400) for a header that HTTP cannot carry.
     """
-    keeps_credentials = provider.auth is Auth.PASSTHROUGH
-    private = OWN_CREDENTIALS if keeps_credentials else OWN_CREDENTIALS | CREDENTIALS
-    behind = HOP_BY_HOP | RESET | private | named(head.values("connection"))
-    own = {name.lower(): (name, value) for name, value in provider.headers.items()}
-    kept = [
-        (name, value)
-        for name, value in head.headers
-        if (lowered := name.lower()) not in behind
-        and lowered not in own
-        and not (caller_key and caller_key in value)
-    ]
-    if not keeps_credentials:
-        kept.append(_credential_header(provider, credential))
-    never = HOP_BY_HOP | RESET | OWN_CREDENTIALS | CREDENTIALS
-    kept += [pair for name, pair in own.items() if pair[1] and name not in never]
-    return _sendable(kept)
+    behind = manner.behind
+    if head.has(b"connection"):
+        behind |= _named(head.raw)
+    lines = [b"%b: %b\r\n" % pair for pair in head.raw if pair[0].lower() not in behind]
+    text = b"".join(lines)
+    if caller_key and (key := caller_key.encode()) in text:
+        lines = [line for line in lines if key not in line]
+        text = b"".join(lines)
+    count = len(lines)
+    if manner.credential:
+        text += b"%b%b\r\n" % (manner.credential, credential.encode())
+        count += 1
+    if not _are_lines(text, count):
+        raise _unsendable(lines)
+    return text + manner.own
 
 
-def answer_headers(pairs: Iterable[RawPair], provider: str) -> list[RawPair]:
-    """Return the headers of an upstream's answer as the client gets them.
+def answer_lines(pairs: Iterable[RawPair], mark: bytes, *, bare: bool = False) -> list[bytes]:
+    """Return the header lines of an upstream's answer as the client gets them, *mark* among them.
 
-    They stay bytes, so that what is no UTF-8 passes too. ``x-bridge-provider`` is added.
+    They stay bytes, so that what is no UTF-8 passes too; framing is the sender's own. A *bare*
+    answer has no content and announces none.
     """
-    lowered = [(name.lower(), (name, value)) for name, value in pairs]
-    connection = [value.decode("latin-1") for name, (_, value) in lowered if name == b"connection"]
-    behind = _BEHIND | {name.encode("latin-1") for name in named(connection)}
-    kept = [
-        pair
-        for name, pair in lowered
-        if name not in behind
-        and not name.startswith(b"access-control-")
-        and not _CONTROL_BYTES.search(pair[1])
+    named = [(name.lower(), (name, value)) for name, value in pairs]
+    behind = _BEHIND
+    if any(name == b"connection" for name, _ in named):
+        behind |= _named(pair for _, pair in named)
+    if bare:
+        behind |= {b"content-length"}
+    lines = [
+        b"%b: %b\r\n" % pair
+        for name, pair in named
+        if name not in behind and not name.startswith(b"access-control-")
     ]
-    return [*kept, (b"x-bridge-provider", provider.encode("ascii", "replace"))]
+    if not _are_lines(b"".join(lines), len(lines)):
+        lines = [line for line in lines if _are_lines(line, 1)]
+    lines.append(mark)
+    return lines
 
 
-def named(connection: Iterable[str]) -> frozenset[str]:
-    """Return the header names that values of ``Connection`` make hop-by-hop, in lower case."""
-    return frozenset(name.strip().lower() for value in connection for name in value.split(","))
+def _named(pairs: Iterable[RawPair]) -> frozenset[bytes]:
+    """Return the header names that ``Connection`` makes hop-by-hop, in lower case."""
+    values = [value for name, value in pairs if name.lower() == b"connection"]
+    return frozenset(name.strip().lower() for value in values for name in value.split(b","))
 
 
-def _credential_header(provider: Provider, credential: str) -> Pair:
-    if provider.key_header is KeyHeader.API_KEY:
-        return "x-api-key", credential
-    return "Authorization", f"Bearer {credential}"
-
-
-def _sendable(pairs: list[Pair]) -> list[Pair]:
-    together = "".join([text for pair in pairs for text in pair])
-    if _CONTROL.search(together) or not _is_text(together):
-        raise Refused(
-            f"the header {_unsendable(pairs)[:80]!r} has a character that HTTP does not carry: "
-            "leave it out",
-            status=400,
-            kind="invalid_request_error",
-        )
-    return pairs
-
-
-def _unsendable(pairs: list[Pair]) -> str:
-    """Return the name of the header that cannot be sent."""
-    return next(
-        name for name, value in pairs if _CONTROL.search(name + value) or not _is_text(value)
+def _unsendable(lines: Iterable[bytes]) -> Refused:
+    wrong = next((line for line in lines if not _are_lines(line, 1)), b"")
+    name = wrong.partition(b":")[0].decode("ascii", "replace")[:80] or "of the credential"
+    return Refused(
+        f"the header {name!r} has a character that HTTP does not carry: leave it out",
+        status=400,
+        kind="invalid_request_error",
     )
 
 
-def _is_text(value: str) -> bool:
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _are_lines(text: bytes, count: int) -> bool:
+    """Say whether *text* is *count* lines to any reader (RFC 9110 section 5.5).
+
+    llhttp lets nothing else through; what it does not see is the credential.
+    """
+    return text.count(b"\r") == text.count(b"\n") == count and b"\0" not in text
+
+
+def _line(name: str, value: str) -> bytes:
+    return f"{name}: {value}\r\n".encode()
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

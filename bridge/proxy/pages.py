@@ -41,10 +41,12 @@ class Pages:
         self._ready = ready
 
     def find(self, head: Head, route: Route) -> Page | None:
-        """Return the page that *head* asks for, ``None`` when the request is for a provider.
+        """Return the page that *head* asks for, ``None`` when it asks for something else.
 
         Raises ``Refused`` for a page that is not there.
         """
+        if head.has(b"upgrade") and "websocket" in head.value("upgrade").lower():
+            return None
         path, _, query = head.target.partition("?")
         reads = head.method in {"GET", "HEAD"}
         if path == "/health":

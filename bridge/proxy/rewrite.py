@@ -12,22 +12,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Self
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from bridge.errors import ConfigError, Refused
-from bridge.providers import Dialect, Provider
-from bridge.proxy.head import Head, Pair, outbound_headers
+from bridge.providers import RESERVED_NAMES, Dialect, Provider
+from bridge.proxy.head import Head, Manner
+from bridge.proxy.surface import Asked, Surface, find, join, lack
 
 #: How many targets are remembered with their routes.
 REMEMBERED: Final = 256
 
-_ANTHROPIC: Final = ("/messages",)
-_OPENAI: Final = ("/chat/completions", "/responses")
-_MODELS: Final = ("/models",)
-_SPOKEN: Final = {Dialect.ANTHROPIC: "Anthropic Messages", Dialect.OPENAI: "the OpenAI API"}
+_OPENAI: Final = (Surface.CHAT.value, Surface.RESPONSES.value)
 _PORTS: Final = {"https": 443, "http": 80}
 
-_VERSIONS: Final = re.compile(r"(?:/+v1(?=/|$))*")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 #: Also with a path parameter (``..;x``), which some servers cut off before they look.
 _DOT_SEGMENT: Final = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
@@ -48,58 +45,93 @@ class Routes:
 
     @classmethod
     def of(cls, providers: Iterable[Provider], *, default: str) -> Self:
-        """Return routes to *providers*, each under its name.
+        """Return routes to *providers*, each under its name and its aliases.
 
-        Raises ``ConfigError`` when none of them is called *default*.
+        Raises ``ConfigError`` when a prefix means two providers or a path of our own, or when no
+        provider is called *default*.
         """
-        by_name = {provider.name: provider for provider in providers}
-        if default not in by_name:
+        by_prefix: dict[str, Provider] = {}
+        for provider in providers:
+            for prefix in dict.fromkeys((provider.name, *provider.aliases)):
+                _check_prefix(prefix, provider, by_prefix.get(prefix))
+                by_prefix[prefix] = provider
+        if default not in by_prefix:
             raise ConfigError(
                 f"server.default_provider: there is no provider {default!r}: "
-                f"name one of {', '.join(sorted(by_name))}"
+                f"name one of {_names(by_prefix)}"
             )
-        return cls(MappingProxyType(by_name), by_name[default])
+        return cls(MappingProxyType(by_prefix), by_prefix[default])
 
 
 @dataclass(frozen=True)
 class Route:
     """Where one request goes, and all that ask the same way after it.
 
-    *path* is what was asked for behind the provider's prefix and *query* what follows the question
-    mark, both raw; *dialect* is the language of the surface, and so of our errors.
+    *path* is what stands behind the provider's prefix and *query* what follows the question mark,
+    both raw; *asked* is what the path asks for and *dialect* the language of the surface that is to
+    answer. *missing* says why the provider cannot, empty where it can.
     """
 
     provider: Provider
     path: str
     query: str
+    asked: Asked
     dialect: Dialect
+    missing: str = ""
+
+    def check(self) -> None:
+        """Raise ``Refused`` where the provider has no such surface."""
+        if not self.missing:
+            return
+        # Codex repeats everything but a 400, and Claude Code a 400 but not a 403.
+        if self.asked.surface is Surface.RESPONSES:
+            raise Refused(self.missing, status=400, kind="invalid_request_error")
+        raise Refused(self.missing)
 
     @cached_property
     def url(self) -> str:
-        """The URL at the provider. Raises ``Refused`` (403) where it has no such surface."""
-        base = self.provider.surfaces.get(self.dialect)
-        if base is None:
-            raise Refused(
-                f"{self.provider.name} does not speak {_SPOKEN[self.dialect]}: "
-                "choose another provider for this client"
-            )
-        url = join(base, self.path, self.dialect)
+        """The URL at the provider. Raises ``Refused`` where it has no such surface."""
+        self.check()
+        url = join(self.provider.surfaces[self.dialect], self.asked, self.dialect)
         return f"{url}?{self.query}" if self.query else url
+
+    @cached_property
+    def place(self) -> SplitResult:
+        """The URL in its parts."""
+        return urlsplit(self.url)
+
+    @cached_property
+    def start(self) -> bytes:
+        """What follows the method in the head of the request at the provider, up to ``Host``."""
+        place = self.place
+        target = urlunsplit(("", "", place.path or "/", place.query, ""))
+        return f" {target} HTTP/1.1\r\nHost: {place.netloc}\r\n".encode()
+
+    @cached_property
+    def manner(self) -> Manner:
+        """How headers go to the provider."""
+        return Manner.of(self.provider)
 
     @cached_property
     def only_counts(self) -> bool:
         """Whether asking twice changes nothing, although the method does not promise it."""
-        return _is_below(_behind_version(self.path), ("/messages/count_tokens",))
+        return self.asked.counts_tokens
+
+    @cached_property
+    def is_estimated(self) -> bool:
+        """Whether tokens are to be counted that the provider does not count."""
+        return self.asked.counts_tokens and not self.provider.counts_tokens
 
 
 def choose(head: Head, routes: Routes) -> Route:
     """Return the route of a request.
 
     A first path segment that names no provider belongs to the path, and the default provider
-    answers. Raises ``Refused`` (400) for a target that is no plain path.
+    answers. Raises ``Refused``: 400 for a target that is no plain path, 403 for a surface behind a
+    name that nobody has (what was meant for one provider must not go to another).
     """
     # An agent asks for the same few targets all day.
-    asked = (head.method, head.target, bool(head.value("anthropic-version")))
+    asked = (head.method, head.target, head.has(b"anthropic-version"))
     route = routes.chosen.get(asked)
     if route is None:
         route = _choose(head, routes)
@@ -119,38 +151,25 @@ def _choose(head: Head, routes: Routes) -> Route:
         path = "/" + rest.lstrip("/")
     else:
         provider = routes.default
-    return Route(provider, path, query, _dialect(head, path, provider))
+    asked = find(path)
+    if asked.surface is Surface.OTHER and find(f"/{rest}").surface is not Surface.OTHER:
+        raise Refused(
+            f"there is no provider {first[:40]!r}: begin the path with one of "
+            f"{_names(routes.providers)}, or with /v1 for {routes.default.name}"
+        )
+    dialect = asked.surface.dialect or _either(head, provider)
+    missing = lack(provider, asked.surface, dialect, routes.providers.values())
+    return Route(provider, path, query, asked, dialect, missing)
 
 
-def dialect_of(head: Head) -> Dialect:
-    """Return the language in which an error to *head* is worded, whatever became of its route."""
+def dialect_of(head: Head, route: Route | None = None) -> Dialect:
+    """Return the language in which an error to *head* is worded, whatever became of its *route*."""
     path = head.target.partition("?")[0]
-    if any(place in path for place in _OPENAI):
+    if any(surface in path for surface in _OPENAI):
         return Dialect.OPENAI
-    if head.value("anthropic-version") or any(place in path for place in _ANTHROPIC):
+    if head.value("anthropic-version") or Surface.MESSAGES.value in path:
         return Dialect.ANTHROPIC
-    return Dialect.OPENAI
-
-
-def join(base: str, path: str, dialect: Dialect) -> str:
-    """Return *path* below *base* with exactly one version, whatever the client sent.
-
-    An OpenAI base ends in its version and an Anthropic base does not. A path that is of no known
-    surface gets no ``/v1`` which the client did not ask for.
-    """
-    behind = _behind_version(path)
-    if dialect is Dialect.OPENAI:
-        return base + behind
-    wants_version = behind != path or _is_below(behind, _ANTHROPIC + _MODELS)
-    return f"{base}/v1{behind}" if wants_version else base + behind
-
-
-def outbound(head: Head, route: Route, credential: str, caller_key: str) -> tuple[str, list[Pair]]:
-    """Return URL and headers with which *head* goes along *route*.
-
-    Raises ``Refused`` where the provider has no such surface or a header cannot be carried.
-    """
-    return route.url, outbound_headers(head, route.provider, credential, caller_key)
+    return Dialect.OPENAI if route is None else route.dialect
 
 
 def redirect_leaves(url: str, location: str) -> bool:
@@ -171,29 +190,24 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
-def _dialect(head: Head, path: str, provider: Provider) -> Dialect:
-    behind = _behind_version(path)
-    if _is_below(behind, _ANTHROPIC):
-        return Dialect.ANTHROPIC
-    if _is_below(behind, _OPENAI):
-        return Dialect.OPENAI
-    anthropic = _is_below(behind, _MODELS) and bool(head.value("anthropic-version"))
+def _either(head: Head, provider: Provider) -> Dialect:
+    """Return the language of a path that is in both: the client's, if *provider* speaks it."""
     wanted, other = Dialect.OPENAI, Dialect.ANTHROPIC
-    if anthropic:
+    if head.value("anthropic-version"):
         wanted, other = other, wanted
     return wanted if wanted in provider.surfaces else other
 
 
-def _behind_version(path: str) -> str:
-    """Return *path* without the ``/v1`` it begins with, however often; unchanged without one."""
-    versions = _VERSIONS.match(path)
-    if versions is None or not versions.end():
-        return path
-    return "/" + path[versions.end() :].lstrip("/")
+def _names(prefixes: Iterable[str]) -> str:
+    return ", ".join(sorted(prefixes))
 
 
-def _is_below(path: str, places: Iterable[str]) -> bool:
-    return any(path == place or path.startswith(f"{place}/") for place in places)
+def _check_prefix(prefix: str, provider: Provider, other: Provider | None) -> None:
+    key = f"providers.{provider.name}" + ("" if prefix == provider.name else ".aliases")
+    if prefix in RESERVED_NAMES:
+        raise ConfigError(f"{key}: {prefix!r} is a path of bridge's own: choose another name")
+    if other is not None:
+        raise ConfigError(f"{key}: {prefix!r} means {other.name} already: choose another name")
 
 
 def _check(head: Head, path: str) -> None:

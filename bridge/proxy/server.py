@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import cast
-
-from aiohttp import web
 
 from bridge.clock import Clock, within
 from bridge.network import Client
 from bridge.proxy.body import Budget
-from bridge.proxy.connection import Connection, Connections, PeerUid
+from bridge.proxy.connection import Connection, PeerUid
+from bridge.proxy.connections import Connections
+from bridge.proxy.framing import Request
+from bridge.proxy.ledger import Ledger
+from bridge.proxy.means import Means, Totals
 from bridge.proxy.pages import Pages
 from bridge.proxy.passage import Limits, Passage
-from bridge.proxy.visit import Means, Totals, Visit
+from bridge.proxy.visit import Visit
+from bridge.wire.outbox import Outbox
+
+log = logging.getLogger("bridge")
 
 __all__ = ["FrontDoor", "Limits", "Passage"]
 
@@ -25,7 +30,8 @@ class FrontDoor:
 
     Made inside the running event loop. *passage* is asked once per request. *peer_uid* tells, from
     our address and theirs, who is at the other end of a connection; *invite* how to log in to a
-    provider, as half a sentence; for *health*, *ready* and *instance* see ``pages``.
+    provider, as half a sentence; *tell* takes the line of each answered request for the log; for
+    *health*, *ready* and *instance* see ``pages``.
     """
 
     def __init__(
@@ -39,25 +45,28 @@ class FrontDoor:
         ready: Callable[[str], bool | None],
         invite: Callable[[str], Awaitable[str]],
         peer_uid: PeerUid,
+        tell: Callable[[str], None] = log.info,
     ) -> None:
         self.totals = Totals()
         self._passage = passage
         self._clock = clock
-        self._instance = instance
         self._peer_uid = peer_uid
+        self._prefix = instance[:6]
+        pages = Pages(instance, health, ready)
         self._means = Means(
-            client, clock, Budget(clock), Pages(instance, health, ready), invite, self.totals
+            client, clock, Budget(clock), pages, invite, self.totals, Ledger(), tell
         )
-        # Without handler_cancellation a client that has left would go on costing quota.
-        self._server = web.Server(self._receive, handler_cancellation=True)
-        self._connections = Connections()
+        self._connections = Connections(clock)
+        self._outbox = Outbox()
         self._numbers = itertools.count(1)
         self._is_draining = False
         self._dropped = 0
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
-        return Connection(self._server, self._connections, self._peer_uid)
+        return Connection(
+            self._receive, self._connections, self._peer_uid, self._clock, self._outbox
+        )
 
     @property
     def live(self) -> int:
@@ -89,18 +98,8 @@ class FrontDoor:
         for connection in self._connections:
             self._dropped += connection.drop()
 
-    async def _receive(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = cast("Connection", request.protocol)
-        visit = Visit(
-            request,
-            connection.uid,
-            self._passage(),
-            self._means,
-            number=f"{self._instance[:6]}-{next(self._numbers)}",
-            last=self._is_draining,
-        )
-        connection.reply = visit.reply
-        try:
-            return await visit.run()
-        finally:
-            connection.reply = None
+    def _receive(self, request: Request, connection: Connection) -> Visit:
+        if self._is_draining:
+            request.keeps = False
+        number = f"{self._prefix}-{next(self._numbers)}"
+        return Visit(request, connection, self._passage(), self._means, number)

@@ -6,219 +6,273 @@ a reset where part of an answer is already out.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from aiohttp import web
-
-from bridge.clock import Clock
+from bridge.eager import start
 from bridge.errors import BridgeError, LoginRequired, Refused
-from bridge.network import Client
 from bridge.providers import Auth
-from bridge.proxy import dialect
-from bridge.proxy.body import Body, Budget
+from bridge.proxy import dialect, estimate
+from bridge.proxy.body import Body
 from bridge.proxy.connection import Connection
-from bridge.proxy.forward import AnswerCut, Errand, ask
+from bridge.proxy.fault import AnswerCut, Uncounted
+from bridge.proxy.forward import Exchange
+from bridge.proxy.framing import Request
 from bridge.proxy.guard import check_caller, check_origin
-from bridge.proxy.head import Head
-from bridge.proxy.pages import Pages
+from bridge.proxy.head import answer_lines
+from bridge.proxy.means import Means
 from bridge.proxy.passage import Passage
 from bridge.proxy.reply import Reply
 from bridge.proxy.rewrite import Route, choose, dialect_of
+from bridge.proxy.trace import Trace
+from bridge.wire.framing import Incoming
 
 log = logging.getLogger("bridge")
-
-
-@dataclass(slots=True)
-class Totals:
-    """What has gone through since the start.
-
-    *live* is how many exchanges are under way, *last_request* when the last one began (wall clock,
-    0 for never), *sent* the bytes of content sent to clients.
-    """
-
-    requests: int = 0
-    sent: int = 0
-    live: int = 0
-    last_request: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What every visit needs: the way out, the clock, the budget, and who invites to log in."""
-
-    client: Client
-    clock: Clock
-    budget: Budget
-    pages: Pages
-    invite: Callable[[str], Awaitable[str]]
-    totals: Totals
 
 
 class Visit:
     """One request and its answer.
 
-    *peer_uid* is whose connection it is, *passage* what is in force for it, *number* its name in
-    the log; *last* closes the connection afterwards.
+    *connection* is where it came in, *passage* what is in force for it, *number* its name in the
+    log. Runs in the turn of the event loop in which something comes; a task is made only where
+    something has to be waited for, and of these there is one at most.
     """
 
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_exchange",
+        "_is_counted",
+        "_is_over",
+        "_means",
+        "_passage",
+        "_route",
+        "_task",
+        "_trace",
+        "reply",
+        "request",
+    )
+
     def __init__(
-        self,
-        request: web.BaseRequest,
-        peer_uid: int | None,
-        passage: Passage,
-        means: Means,
-        *,
-        number: str,
-        last: bool,
+        self, request: Request, connection: Connection, passage: Passage, means: Means, number: str
     ) -> None:
-        self.reply = Reply(request, last=last)
-        self._request = request
-        self._head = Head.of(request.method, request.raw_path, request.raw_headers)
-        self._peer_uid = peer_uid
+        self.request = request
+        self.reply = Reply(connection.transport, connection.outbox, request)
+        self._connection = connection
         self._passage = passage
         self._means = means
-        self._number = number
+        self._trace = Trace(means.clock, number, request.head)
         self._route: Route | None = None
-        self._body = Body(means.budget, passage.limits, means.clock)
-        self._status = 0
-        self._began = means.clock.monotonic()
-        self._head_at = self._began
+        self._body = Body(request, connection, means.budget, passage.limits, means.clock)
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_counted = self._is_over = False
 
-    async def run(self) -> Reply:
-        """Answer the request; what is returned has been sent, or its connection reset.
+    # What the client's connection tells.
 
-        Raises nothing but ``CancelledError``, when the client has left.
-        """
+    def begin(self) -> None:
+        """Lead the request through as far as it goes without waiting."""
+        self.go_on(self._serve())
+
+    def leave(self) -> None:
+        """Give up what is under way: the client has gone, and every token more would cost."""
+        if not self._is_over:
+            log.info("request abandoned %s", self._measured())
+            self._settle()
+
+    def pause(self) -> None:
+        """Let no more of the answer come: the client does not read."""
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume(self) -> None:
+        """Let it come again."""
+        if self._exchange is not None:
+            self._exchange.resume()
+
+    # What the exchange tells.
+
+    def answered(self, answer: Incoming) -> None:
+        """Make the head of the answer; no replay can come now."""
+        self._body.release()
+        self._trace.answered(answer.status)
+        mark = b"" if self._route is None else self._route.manner.mark
+        lines = answer_lines(answer.headers, mark, bare=answer.status == 204)
+        self.reply.open(answer.status, answer.reason, lines, sized=answer.sized)
+
+    def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
+        """Pass content on; the *last* ends the visit."""
+        self.reply.take(pieces, last=last)
+        if last:
+            self._exchange = None  # its connection is another's now
+            self._trace.ended()
+            self._means.ledger.enter(self._tell)
+            self._done()
+
+    def flush(self) -> None:
+        """Send the head, as there is no content yet."""
+        self.reply.flush()
+        if self._connection.is_full and self._exchange is not None:
+            self._exchange.pause()
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work* as far as it goes, the rest in a task; what it raises ends the visit."""
         try:
-            await self._answer()
-        except ConnectionError:
-            self.reply.abort()
-            self._log_left()
-        except BaseException:  # cancelled: the client has left, and the log has a line for it too
-            self._log_left()
-            raise
-        finally:
-            self._body.release()
-        return self.reply
+            self._task = task = start(work)
+        except Exception as error:  # noqa: BLE001 - a bug must cost one request, not the daemon
+            self.fail(error)
+            return
+        if task is not None:
+            task.add_done_callback(self._waited)
 
-    async def _answer(self) -> None:
-        try:
-            await self._serve()
-        except AnswerCut as error:
-            self.reply.abort()
+    def fail(self, error: Exception) -> None:
+        """End the visit because of *error*."""
+        if self._is_over:
+            return
+        route = self._route
+        if isinstance(error, AnswerCut):
             log.warning("request cut %s reason=%s", self._measured(), error)
-        except BridgeError as error:
-            await self._fail(error)
-        except ConnectionError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug must cost one request and not the daemon
-            await self._stumble(error)
+            self.reply.abort()
+            self._settle()
+        elif isinstance(error, Uncounted) and route:
+            self.go_on(self._estimate(route))
+        elif not isinstance(error, BridgeError):
+            self._stumble(error)
+        elif isinstance(error, LoginRequired) and route and route.provider.auth is Auth.OAUTH:
+            self.go_on(self._invite(error, route))
+        else:
+            self._refuse(error, str(error))
+
+    def _waited(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.fail(error)
+
+    # Its way through the house.
 
     async def _serve(self) -> None:
-        head, passage = self._head, self._passage
+        head, passage = self.request.head, self._passage
         check_origin(head, passage.policy)
         route = self._route = choose(head, passage.routes)
+        self._trace.provider = route.provider.name
         if page := self._means.pages.find(head, route):
             self._close_if_unread()
-            self._status = 200
-            await self.reply.whole(200, page.headers, page.content)
+            self._trace.status = 200
+            self.reply.whole(200, page.headers, page.content)
             log.debug("request answered %s", self._measured())
+            self._done()
             return
-        check_caller(head, passage.policy, self._peer_uid)
-        if "websocket" in head.value("upgrade").lower():
+        check_caller(head, passage.policy, self._connection.uid)
+        if head.has(b"upgrade") and "websocket" in head.value("upgrade").lower():
             raise Refused("bridge speaks no WebSocket: use HTTP streaming", status=426)
-        totals = self._means.totals
-        totals.requests += 1
-        totals.live += 1
-        totals.last_request = self._means.clock.now()
-        try:
+        route.check()
+        self._count()
+        if not self._body.take_at_once():
             await self._take_in()
-            await self._forward(route)
-        finally:
-            totals.live -= 1
-            totals.sent += self.reply.sent
-
-    async def _take_in(self) -> None:
-        request = self._request
-        await self._body.announce(request.content_length)
-        if self._head.value("expect").lower() == "100-continue" and not request.content.is_eof():
-            self.reply.proceed()
-        await self._body.receive(request.content)
-
-    async def _forward(self, route: Route) -> None:
-        passage = self._passage
-        errand = Errand(
-            head=self._head,
-            route=route,
+        if route.is_estimated:
+            await self._estimate(route)
+            return
+        self._exchange = Exchange(
+            self,
+            self._means.client,
+            head,
+            self._body,
+            route,
             source=passage.sources.get(route.provider.name),
             caller_key=passage.policy.key,
             idle_seconds=passage.limits.idle_seconds,
         )
-        connection = cast("Connection", self._request.protocol)
-        answer = await ask(self._means.client, errand, self._body.data)
-        try:
-            self._body.release()
-            self._status, self._head_at = answer.status, self._means.clock.monotonic()
-            await self.reply.open(answer.status, answer.reason, answer.headers)
-            connection.source = answer
-            await answer.relay(self.reply)
-        finally:
-            connection.source = None
-            answer.close()
-        log.info("request answered %s", self._measured())
+        await self._exchange.begin()
 
-    async def _fail(self, error: BridgeError) -> None:
-        message = str(error)
-        route = self._route
-        if isinstance(error, LoginRequired) and route and route.provider.auth is Auth.OAUTH:
-            provider = route.provider
-            invitation = await self._means.invite(provider.name)
-            message = f"{provider.title or provider.name} login needed: {invitation}"
-        await self._send_error(error, message)
+    async def _take_in(self) -> None:
+        await self._body.announce()
+        waits = self.request.head.value("expect").lower() == "100-continue"
+        if waits and not self.request.whole:
+            self.reply.proceed()
+        await self._body.receive()
+
+    async def _estimate(self, route: Route) -> None:
+        """Answer how many tokens there are about, without asking any further."""
+        body = b"".join(self._body.pieces)
+        headers, content = await asyncio.to_thread(estimate.answer, body)
+        self._trace.answered(200)
+        mark = (b"x-bridge-provider", route.provider.name.encode())
+        self.reply.whole(200, [*headers, mark], content)
+        self._means.ledger.enter(self._tell)
+        self._done()
+
+    def _count(self) -> None:
+        totals = self._means.totals
+        totals.requests += 1
+        totals.live += 1
+        totals.last_request = self._means.clock.now()
+        self._is_counted = True
+
+    # How it ends.
+
+    async def _invite(self, error: LoginRequired, route: Route) -> None:
+        provider = route.provider
+        invitation = await self._means.invite(provider.name)
+        self._refuse(error, f"{provider.title or provider.name} login needed: {invitation}")
+
+    def _refuse(self, error: BridgeError, message: str) -> None:
+        self._send_error(error, message)
         log.warning(
             "request failed %s error=%s reason=%s", self._measured(), type(error).__name__, error
         )
+        self._done()
 
-    async def _stumble(self, error: Exception) -> None:
+    def _stumble(self, error: Exception) -> None:
         # The text of an exception that nobody foresaw may quote the request: only its kind and
         # the way it took are logged.
         nameless = RuntimeError(type(error).__name__)
-        self._status = self._status or BridgeError.status
+        self._trace.status = self._trace.status or BridgeError.status
         log.error(
             "request failed %s error=%s reason=bug",
             self._measured(),
             type(error).__name__,
             exc_info=(RuntimeError, nameless, error.__traceback__),
         )
-        message = f"bridge made a mistake (id={self._number}): see `bridge logs`, and report it"
-        await self._send_error(BridgeError(message), message)
+        message = (
+            f"bridge made a mistake (id={self._trace.number}): see `bridge logs`, and report it"
+        )
+        self._send_error(BridgeError(message), message)
+        self._done()
 
-    async def _send_error(self, error: BridgeError, message: str) -> None:
+    def _send_error(self, error: BridgeError, message: str) -> None:
         if self.reply.begun:
             self.reply.abort()
             return
-        self._status = error.status
+        self._trace.status = error.status
         self._close_if_unread()
-        spoken = dialect_of(self._head)
+        spoken = dialect_of(self.request.head, self._route)
         content = dialect.document(spoken, error.kind, message, type(error).__name__)
-        await self.reply.whole(error.status, dialect.error_headers(error), content)
+        self.reply.whole(error.status, dialect.error_headers(error), content)
 
     def _close_if_unread(self) -> None:
-        if not self._request.content.is_eof():
-            self.reply.close_after()
+        if not self.request.whole:
+            self.reply.stays = False
 
-    def _log_left(self) -> None:
-        log.info("request abandoned %s", self._measured())
+    def _tell(self) -> None:
+        self._means.tell(f"request answered {self._measured()}")
+
+    def _done(self) -> None:
+        self._settle()
+        self._connection.done(self)
+
+    def _settle(self) -> None:
+        """Let go of everything that is held for this request."""
+        self._is_over = True
+        self._body.release()
+        if self._exchange is not None:
+            self._exchange.close()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        if self._is_counted:
+            totals = self._means.totals
+            totals.live -= 1
+            totals.sent += self.reply.sent
 
     def _measured(self) -> str:
-        now = self._means.clock.monotonic()
-        path = self._head.target.partition("?")[0][:200].encode("ascii", "backslashreplace")
-        return (
-            f"id={self._number} provider={self._route.provider.name if self._route else '-'} "
-            f"method={self._head.method} path={path.decode()} status={self._status or '-'} "
-            f"bytes={self.reply.sent} head_ms={(self._head_at - self._began) * 1000:.1f} "
-            f"total_ms={(now - self._began) * 1000:.1f}"
-        )
+        return self._trace.words(self.reply.sent)

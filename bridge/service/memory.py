@@ -20,6 +20,9 @@ KEPT_BLOCK: Final = 4 * 1024 * 1024
 #: How much unused memory is kept in all, in bytes, before it goes back to the system.
 KEPT_IN_ALL: Final = 16 * 1024 * 1024
 
+#: Objects made before the collector looks at them: requests leave no cycles for it to find.
+YOUNG_OBJECTS: Final = 20_000
+
 
 def settle_allocator() -> bool:
     """Let the allocator keep blocks of a request's size; say whether it could be told so."""
@@ -33,3 +36,4 @@ def settle_collector() -> None:
     """Take what was made at the start for permanent, so that no collection looks at it again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)

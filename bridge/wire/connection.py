@@ -10,26 +10,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from bridge.clock import Clock
 from bridge.wire.failure import Disconnected, NotHttp
 from bridge.wire.framing import Incoming
+from bridge.wire.outbox import Outbox
+from bridge.wire.reader import Reader, Sink
+from bridge.wire.tls import Context
 
 #: Content that may wait for a reader before the upstream is told to pause, in bytes.
 HELD_BYTES: Final = 256 * 1024
 #: A body shorter than this goes out in one piece with its head; a longer one is not copied.
 JOINED_BYTES: Final = 64 * 1024
-
-
-class Reader(Protocol):
-    """Takes the content of an answer."""
-
-    def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
-        """Take what has come; *last* says that the answer is whole now. Must not block."""
-
-    def flush(self) -> None:
-        """Send what waits for content, as none is here yet."""
 
 
 class Connection(asyncio.Protocol):
@@ -38,7 +31,7 @@ class Connection(asyncio.Protocol):
     *answer* is the one under way, whose content may still be held, ``None`` while there is none.
     """
 
-    def __init__(self, clock: Clock, idle: Callable[[Connection], None]) -> None:
+    def __init__(self, clock: Clock, idle: Callable[[Connection], None], outbox: Outbox) -> None:
         self.served = 0
         self.heard_at = clock.monotonic()
         self.patience = float("inf")
@@ -46,11 +39,11 @@ class Connection(asyncio.Protocol):
         self.answer: Incoming | None = None
         self._clock = clock
         self._idle = idle
+        self._outbox = outbox
         self._transport: asyncio.Transport | None = None
         self._tls: ssl.SSLObject | None = None
         self._reader: Reader | None = None
-        self._head: asyncio.Future[None] | None = None
-        self._ended: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
 
     # What asks.
 
@@ -59,42 +52,35 @@ class Connection(asyncio.Protocol):
         """Whether this connection is open."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, head: bytes, body: bytes, *, bodiless: bool) -> Incoming:
-        """Send a request and return its answer when the head of it is here.
+    def ask(
+        self, head: bytes, body: Sequence[bytes], reader: Reader, *, bodiless: bool = False
+    ) -> None:
+        """Send a request; *reader* is told of its answer until it ends, fails or is closed.
 
-        *bodiless* says that no content follows whatever the head says (HEAD). Raises ``WireError``;
-        cancelling breaks the connection off.
+        *bodiless* says that no content follows whatever the head says (HEAD). Raises
+        ``Disconnected`` where nothing can be sent; *reader* is not told then.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
             raise Disconnected("closed", reused=self.served > 0)
         self.heard_at = self._clock.monotonic()
-        self.answer = answer = Incoming(bodiless=bodiless)
-        loop = asyncio.get_running_loop()
-        self._head, self._ended = loop.create_future(), loop.create_future()
-        if len(body) < JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            transport.write(body)
-        try:
-            await self._head
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        return answer
-
-    def relay(self, reader: Reader) -> asyncio.Future[None]:
-        """Pass the content to *reader* as it comes; the result is done when the answer has ended.
-
-        Its exception says that the answer is not whole: a ``WireError``, or what *reader* raised.
-        """
-        if (ended := self._ended) is None:
-            raise Disconnected("nothing was asked")
+        self.answer = Incoming(bodiless=bodiless)
         self._reader = reader
-        self.resume()  # before *reader* is full and says pause
-        self._deliver()
-        return ended
+        self._sink = None
+        if sum(map(len, body)) < JOINED_BYTES:
+            self._outbox.send(transport, b"".join((head, *body)))
+        else:
+            self._outbox.send(transport, head, *body)
+
+    def relay(self, sink: Sink) -> None:
+        """Pass the content to *sink* as it comes."""
+        if self.answer is None:
+            return  # it has been left, or its connection is gone, and its reader knows
+        self._sink = sink
+        self.resume()  # before the sink is full and says pause
+        self._deliver(sink)
+        if self._sink is sink:
+            sink.flush()
 
     def pause(self) -> None:
         """Let no more content come for now: its reader cannot take it."""
@@ -116,16 +102,18 @@ class Connection(asyncio.Protocol):
         if self.answer.whole:
             self._finish()
         else:
+            self._let_go()
             self._abort()
 
     def fail(self, error: Exception) -> None:
         """Give the connection up because of *error*; an answer that is whole can still be read."""
-        if self.answer is not None and not self.answer.whole:
-            for future in (self._head, self._ended):
-                if future is not None and not future.done():
-                    future.set_exception(error)
-                    future.exception()  # whoever waits gets it; nobody may be waiting any more
+        answer, reader = self.answer, self._reader
         self._abort()
+        if answer is None or answer.whole:
+            return
+        self._let_go()
+        if reader is not None:
+            reader.failed(error)
 
     # What the event loop tells.
 
@@ -141,24 +129,26 @@ class Connection(asyncio.Protocol):
         if answer is None:
             self._abort()  # nobody asked: whatever this is, it answers nothing
             return
+        begins = not answer.status
         try:
             answer.feed(data)
         except NotHttp as error:
             self.fail(error)
             return
-        if self._reader is not None:
-            self._deliver()
+        if self._sink is not None:
+            self._deliver(self._sink)
         elif answer.status:
-            if self._head is not None and not self._head.done():
-                self._head.set_result(None)
-            if answer.held > HELD_BYTES:
+            if begins:
+                self._announce(answer)
+            if answer.held > HELD_BYTES and answer is self.answer and self._sink is None:
                 self.pause()
 
     def eof_received(self) -> bool:
         """Take the end of the connection for the end of an answer that has no other."""
         if self.answer is not None and not self._is_cut_short():
             self.answer.end()
-            self._deliver()
+            if self._sink is not None:
+                self._deliver(self._sink)
         self._abort()  # a request that is not out would keep the connection, and who waits for it
         return False
 
@@ -172,31 +162,39 @@ class Connection(asyncio.Protocol):
 
     # How it ends.
 
-    def _deliver(self) -> None:
+    def _announce(self, answer: Incoming) -> None:
+        if self._reader is None:
+            return
+        try:
+            self._reader.head(answer)
+        except Exception as error:  # noqa: BLE001 - a bug there is told to whoever asked
+            if answer is self.answer:
+                answer.whole = False
+                self.fail(error)
+
+    def _deliver(self, sink: Sink) -> None:
         reader, answer = self._reader, self.answer
         if reader is None or answer is None:
             return
-        if answer.held or answer.whole:
-            try:
-                reader.take(answer.taken(), last=answer.whole)
-            except Exception as error:  # noqa: BLE001 - a bug there is told to whoever waits
-                answer.whole = False
+        whole = answer.whole
+        if not whole and not answer.held:
+            return
+        if whole:
+            self._finish()  # before anybody asks for the next
+        try:
+            sink.take(answer.taken(), last=whole)
+        except Exception as error:  # noqa: BLE001 - as above
+            if answer is self.answer:
                 self.fail(error)
-                return
-        if answer.whole:
-            self._finish()
+            else:
+                reader.failed(error)
 
     def _finish(self) -> None:
-        answer, ended, transport = self.answer, self._ended, self._transport
-        self._reader = None
-        # Whoever was cancelled at this very moment still closes what it holds.
-        left = ended is not None and ended.cancelled()
-        if ended is not None and not ended.done():
-            ended.set_result(None)
+        answer, transport = self.answer, self._transport
+        self._let_go()
         if (
             answer is not None
             and answer.keeps
-            and not left
             and transport is not None
             and not transport.is_closing()
             # An upstream that answers early need not read the rest of the request.
@@ -204,10 +202,14 @@ class Connection(asyncio.Protocol):
         ):
             self.resume()
             self.served += 1
-            self.answer = None
+            if self.served == 1 and self._tls is not None:
+                _remember(self._tls)
             self._idle(self)
         else:
             self._abort()
+
+    def _let_go(self) -> None:
+        self.answer = self._reader = self._sink = None
 
     def _is_cut_short(self) -> bool:
         """Whether TLS ended without its close_notify, which anybody on the way can bring about.
@@ -232,7 +234,13 @@ class Connection(asyncio.Protocol):
             return  # no more is here
 
     def _abort(self) -> None:
-        transport, self._transport, self._reader = self._transport, None, None
+        transport, self._transport = self._transport, None
         if transport is not None:
             # Not at once: asyncio's TLS calls us in the middle of its own farewell.
             asyncio.get_running_loop().call_soon(transport.abort)
+
+
+def _remember(tls: ssl.SSLObject) -> None:
+    """Let the next connection to the same server take up this one's session."""
+    if isinstance(context := tls.context, Context):
+        context.remember(tls)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Final, cast
 from urllib.parse import SplitResult, unquote
@@ -21,6 +20,7 @@ import httptools
 from bridge.clock import Clock, within
 from bridge.wire.connection import Connection
 from bridge.wire.failure import ConnectTimeout, ProxyRefused
+from bridge.wire.tls import Authorities
 
 #: Seconds for which the addresses of a name are believed.
 DNS_SECONDS: Final = 60.0
@@ -33,7 +33,7 @@ Addresses = list[aiohappyeyeballs.AddrInfoType]
 class Connector:
     """Opens connections; *connect_seconds* bounds each, from name to the end of TLS."""
 
-    def __init__(self, clock: Clock, tls: ssl.SSLContext, connect_seconds: float) -> None:
+    def __init__(self, clock: Clock, tls: Authorities, connect_seconds: float) -> None:
         self._clock = clock
         self._tls = tls
         self._connect_seconds = connect_seconds
@@ -66,7 +66,7 @@ class Connector:
             raw = await self._connected(host, port)
         else:
             raw = await self._tunnelled(f"{_bracketed(host)}:{port}", proxy)
-        secured = self._tls if url.scheme == "https" else None
+        secured = self._tls.of((host, port)) if url.scheme == "https" else None
         # From here on the socket is its transport's to close, also where no connection comes about.
         _, connection = await asyncio.get_running_loop().create_connection(
             made, sock=raw, ssl=secured, server_hostname=host if secured else None

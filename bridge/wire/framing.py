@@ -22,15 +22,16 @@ _LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
 class Incoming:
     """One answer while it comes in.
 
-    *status* is 0 until the head is here, with *reason* and *headers*. Of the content *held* bytes
-    wait to be :meth:`taken`. *whole* says that the answer has ended in good order, *keeps* that
-    the connection may carry another after it. *bodiless*: no content follows, whatever the head
-    says (HEAD).
+    *status* is 0 until the head is here, with *reason* and *headers*; *sized* says that the head
+    tells the length. Of the content *held* bytes wait to be :meth:`taken`. *whole* says that the
+    answer has ended in good order, *keeps* that the connection may carry another after it.
+    *bodiless*: no content follows, whatever the head says (HEAD).
     """
 
     __slots__ = (
         "_bodiless",
         "_delimited",
+        "_lies",
         "_parser",
         "_pieces",
         "_uncounted",
@@ -38,6 +39,7 @@ class Incoming:
         "held",
         "keeps",
         "reason",
+        "sized",
         "status",
         "whole",
     )
@@ -47,9 +49,9 @@ class Incoming:
         self.reason = b""
         self.headers: list[RawPair] = []
         self.held = 0
-        self.whole = self.keeps = False
+        self.whole = self.keeps = self.sized = False
         self._bodiless = bodiless
-        self._delimited = False
+        self._delimited = self._lies = False
         self._pieces: list[bytes] = []
         self._uncounted = 0
         # Let go at the end: each would keep the other alive.
@@ -96,7 +98,7 @@ class Incoming:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; what comes after the content (a trailer) is left behind."""
         if not self.status:
-            self.headers.append((name, value))
+            self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Take the head, unless it is an interim one (RFC 9110 section 15.2).
@@ -116,7 +118,11 @@ class Incoming:
         if b"transfer-encoding" in names and not self._is_chunked():
             raise NotHttp("it has a transfer coding")
         self.status = status
-        self._delimited = status in {204, 304} or not names.isdisjoint(_LENGTHS)
+        self.sized = b"content-length" in names
+        announces = not names.isdisjoint(_LENGTHS)
+        self._delimited = announces or status in {204, 304}
+        # What it announces may come all the same, and would be taken for the next answer.
+        self._lies = announces and status in {204, 304}
         if self._bodiless:
             # llhttp would wait for the content that a HEAD only announces.
             self._finish()
@@ -131,7 +137,7 @@ class Incoming:
     def on_message_complete(self) -> None:
         """Find the end of the answer."""
         if self.status and not self.whole and self._parser is not None:
-            self.keeps = self._parser.should_keep_alive()
+            self.keeps = self._parser.should_keep_alive() and not self._lies
             self._finish()
 
     def _is_chunked(self) -> bool:

@@ -8,7 +8,6 @@ which an upstream has been silent for too long, so that no exchange needs a time
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -17,13 +16,17 @@ from urllib.parse import SplitResult
 from bridge.clock import Clock
 from bridge.wire.connection import Connection
 from bridge.wire.connector import Connector, place
-from bridge.wire.failure import Silent
+from bridge.wire.failure import Silent, WireError
+from bridge.wire.outbox import Outbox
+from bridge.wire.tls import Authorities
 
 CONNECT_SECONDS: Final = 10.0
 #: nginx gives up idle connections after 60 to 75 s.
 KEEPALIVE_SECONDS: Final = 55.0
 #: Seconds between two looks at all connections; a short silence limit is looked at more often.
 LOOK_SECONDS: Final = 5.0
+#: How many URLs are remembered with their origins.
+REMEMBERED: Final = 256
 
 Origin = tuple[str, str, int, str]
 
@@ -34,27 +37,43 @@ class Pool:
     def __init__(
         self,
         clock: Clock,
-        tls: ssl.SSLContext,
+        tls: Authorities,
         proxy_for: Callable[[SplitResult], SplitResult | None],
     ) -> None:
         self._clock = clock
         self._proxy_for = proxy_for
         self._connector = Connector(clock, tls, CONNECT_SECONDS)
+        self._origins: dict[SplitResult, Origin] = {}
         self._idle: dict[Origin, list[Connection]] = {}
+        self._ahead: dict[Origin, asyncio.Task[None]] = {}
         self._busy: set[Connection] = set()
+        self._outbox = Outbox()
         self._looking: asyncio.Task[None] | None = None
         self._generation = 0
 
     def retune(
-        self, tls: ssl.SSLContext, proxy_for: Callable[[SplitResult], SplitResult | None]
+        self, tls: Authorities, proxy_for: Callable[[SplitResult], SplitResult | None]
     ) -> None:
         """Open connections by other settings from now on; exchanges under way keep theirs."""
         self._generation += 1
         self._proxy_for = proxy_for
+        self._origins.clear()
         self._connector = Connector(self._clock, tls, CONNECT_SECONDS)
         idle, self._idle = self._idle, {}
         for connection in (c for row in idle.values() for c in row):
             connection.fail(Silent("retired"))
+
+    def warm(self, url: SplitResult, idle_seconds: float) -> Connection | None:
+        """Return a connection to the origin of *url* that is open already, if there is one.
+
+        See :meth:`take`.
+        """
+        origin = self._origin(url)
+        connection = self._warm(origin)
+        if connection is not None:
+            self._enter(connection, idle_seconds)
+            self._open_ahead(url, origin)
+        return connection
 
     async def take(self, url: SplitResult, idle_seconds: float) -> Connection:
         """Return a connection to the origin of *url*, warm if there is one.
@@ -62,28 +81,65 @@ class Pool:
         *idle_seconds* bounds each silence of the upstream. The connection comes back by itself
         after an answer that ended in good order. Raises what :meth:`Connector.open` raises.
         """
-        proxy = self._proxy_for(url)
-        origin = (url.scheme, *place(url), proxy.geturl() if proxy else "")
+        origin = self._origin(url)
         connection = self._warm(origin)
         if connection is None:
-            back = partial(self._back, origin, self._generation)
-            made = partial(Connection, self._clock, back)
-            connection = await self._connector.open(url, proxy, made)
-        connection.patience = idle_seconds
-        connection.heard_at = self._clock.monotonic()
-        self._busy.add(connection)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="wire look")
+            connection = await self._opened(url, origin, self._generation)
+        self._enter(connection, idle_seconds)
+        self._open_ahead(url, origin)
         return connection
 
     async def close(self) -> None:
         """Close every connection, with whatever is under way on it."""
         self._generation += 1
+        opening = [*self._ahead.values()]
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
         for connection in [*self._busy, *(c for row in self._idle.values() for c in row)]:
             connection.fail(Silent("closed"))
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])
+
+    async def _opened(self, url: SplitResult, origin: Origin, generation: int) -> Connection:
+        back = partial(self._back, origin, generation)
+        made = partial(Connection, self._clock, back, self._outbox)
+        return await self._connector.open(url, self._proxy_for(url), made)
+
+    def _open_ahead(self, url: SplitResult, origin: Origin) -> None:
+        """Have a spare connection where a handshake is what the next request would wait for.
+
+        Agents ask several things at once; what one of them has warmed is in use then.
+        """
+        if url.scheme == "https" and not self._idle.get(origin) and origin not in self._ahead:
+            spare = self._spare(url, origin, self._generation)
+            self._ahead[origin] = asyncio.create_task(spare, name="wire spare")
+
+    async def _spare(self, url: SplitResult, origin: Origin, generation: int) -> None:
+        try:
+            connection = await self._opened(url, origin, generation)
+        except (WireError, OSError):
+            return  # the next request will find out, and say so
+        finally:
+            self._ahead.pop(origin, None)
+        self._back(origin, generation, connection)
+
+    def _origin(self, url: SplitResult) -> Origin:
+        origin = self._origins.get(url)
+        if origin is None:
+            proxy = self._proxy_for(url)
+            origin = url.scheme, *place(url), proxy.geturl() if proxy else ""
+            if len(self._origins) >= REMEMBERED:
+                self._origins.clear()
+            self._origins[url] = origin
+        return origin
+
+    def _enter(self, connection: Connection, idle_seconds: float) -> None:
+        connection.patience = idle_seconds
+        self._busy.add(connection)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="wire look")
 
     def _warm(self, origin: Origin) -> Connection | None:
         row = self._idle.get(origin, [])
@@ -99,7 +155,6 @@ class Pool:
         if generation != self._generation:
             connection.fail(Silent("retired"))
             return
-        connection.heard_at = self._clock.monotonic()
         self._idle.setdefault(origin, []).append(connection)
 
     def _expired(self, connection: Connection) -> bool:

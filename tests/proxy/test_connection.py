@@ -7,6 +7,9 @@ import os
 
 import pytest
 
+from bridge.proxy.connection import HEAD_LOOKS, KEEPALIVE_LOOKS
+from bridge.proxy.connections import LOOK_SECONDS
+from tests.fakes.clock import FakeClock
 from tests.fakes.upstream import Upstream
 from tests.proxy.doorway import MESSAGES, doorway
 
@@ -36,7 +39,7 @@ async def test_the_kernel_is_asked_once_for_each_connection() -> None:
         (b"secret\r\n\r\n", b"not HTTP"),
         (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"not HTTP"),
         (b"GET / HTTP/1.1\r\nA: b\r\n secret: folded\r\n\r\n", b"not HTTP"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"not HTTP"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"more than one Host"),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", b"not"),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"not HTTP"),
         (b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000 + b"\r\n\r\n", b"too long"),
@@ -139,3 +142,51 @@ async def test_dropping_says_whether_anything_was_lost() -> None:
                 await busy.rest()
             await exchange.abandoned()
             exchange.breaks()
+
+
+async def test_a_connection_that_says_nothing_is_closed_after_a_while() -> None:
+    """Longer than any agent keeps one, counted from the last byte; what is under way is spared."""
+    clock = FakeClock()
+    async with Upstream() as upstream, doorway(upstream.url, clock=clock) as way:
+        upstream.hold = True
+        async with way.caller() as idle, way.caller() as busy:
+            await busy.asks("POST", MESSAGES, body=b"{}")
+            exchange = await upstream.arrives()
+            await looks(clock, KEEPALIVE_LOOKS)
+            await idle.asks("GET", "/health")
+            assert (await idle.answer()).status == 200
+            await looks(clock, KEEPALIVE_LOOKS)
+            await idle.asks("GET", "/health")
+            assert (await idle.answer()).status == 200
+            await looks(clock, KEEPALIVE_LOOKS + 1)
+            assert await idle.rest() == b""
+            await exchange.answers(200)
+            assert (await busy.answer()).status == 200
+
+
+async def test_a_head_that_does_not_end_is_given_up() -> None:
+    """A byte now and then does not keep a connection."""
+    clock = FakeClock()
+    async with (
+        Upstream() as upstream,
+        doorway(upstream.url, clock=clock) as way,
+        way.caller() as slow,
+    ):
+        await slow.sends(b"POST /kimi/v1/mess")
+        for _ in range(HEAD_LOOKS):
+            await looks(clock, 1)
+            await slow.sends(b"a")
+        await looks(clock, 1)
+        assert await slow.rest() == b""
+    assert upstream.requests == []
+
+
+async def looks(clock: FakeClock, number: int) -> None:
+    """Let the door look at its connections so often."""
+    for _ in range(number):
+        for _ in range(20):
+            await clock.sleep(0)
+        await clock.sleepers(1)
+        clock.advance(LOOK_SECONDS)
+    for _ in range(5):
+        await clock.sleep(0)

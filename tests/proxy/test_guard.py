@@ -121,6 +121,16 @@ def test_the_key_opens_in_three_headers(headers: list[Pair], uid: int | None) ->
     check_caller(head(*headers), replace(OURS, clients="key"), uid)
 
 
+def test_the_callers_own_credential_is_no_wrong_key() -> None:
+    """Beside the key in ``x-bridge-key`` a passthrough provider's own may stand, in any style."""
+    own = [("Authorization", "Bearer sk-ant-oat01-own"), ("x-api-key", "sk-ant-api03-own")]
+    check_caller(head(*own, ("X-Bridge-Key", "k3y")), replace(OURS, clients="key"), None)
+    with pytest.raises(Refused, match="send the key of the key file as `x-bridge-key`") as caught:
+        check_caller(head(*own), replace(OURS, clients="key"), None)
+    assert caught.value.status == 401
+    assert "sk-ant" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("headers", "words"),
     [

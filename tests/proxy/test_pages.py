@@ -84,6 +84,17 @@ async def test_pages_are_for_programs_of_this_machine(path: str) -> None:
         assert (await caller.answer()).status == 421
 
 
+@pytest.mark.parametrize("path", ["/", "/kimi/", "/health", "/api/hello", "/v1/responses", "/x"])
+async def test_no_page_is_a_websocket(path: str) -> None:
+    """An upgrade is refused at once wherever it is asked for: a 200 would keep a client waiting."""
+    async with Upstream() as upstream, doorway(upstream.url) as way, way.caller() as caller:
+        await caller.asks("GET", path, [("Connection", "Upgrade"), ("Upgrade", "WebSocket")])
+        assert (await caller.answer()).status == 426
+        await caller.asks("GET", "/health")
+        assert (await caller.answer()).status == 200
+    assert upstream.requests == []
+
+
 @pytest.mark.parametrize("path", ["/kimi/health", "/healthy", "/kimi/api/hello/x"])
 async def test_other_paths_go_to_the_provider(path: str) -> None:
     """Only the exact names are ours, and a greeting is only read."""

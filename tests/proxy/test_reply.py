@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.proxy.connection import Connection
 from bridge.proxy.reply import reset
 from tests.fakes import loop
 from tests.fakes.clock import FakeClock
@@ -212,6 +213,7 @@ async def test_a_connection_that_is_gone_need_not_be_reset() -> None:
         await caller.asks("GET", "/health")
         await caller.answer()
         (connection,) = way.door._connections
+        assert isinstance(connection, Connection)
         transport = connection.transport
         for _ in range(2):
             reset(transport)
@@ -243,7 +245,8 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         await quiet(lambda: said)
         assert 0 < said < blocks / 4
         (connection,) = way.door._connections
-        assert connection.writing_paused
+        assert isinstance(connection, Connection)
+        assert connection.is_full
         transport = connection.transport
         assert transport is not None
         assert transport.get_write_buffer_size() <= 1 << 20

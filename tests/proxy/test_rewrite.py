@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ConfigError, Refused
-from bridge.providers import Dialect, Provider
+from bridge.providers import RESERVED_NAMES, Dialect, Provider
 from bridge.proxy.head import Head
-from bridge.proxy.rewrite import Routes, choose, dialect_of, outbound, redirect_leaves
-from tests.proxy.doorway import provider
+from bridge.proxy.rewrite import REMEMBERED, Routes, choose, dialect_of, redirect_leaves
+from tests.proxy.rows import NAMES, row, rows
 
 A, B = Dialect.ANTHROPIC, Dialect.OPENAI
-KIMI = provider("https://api.kimi.com")
-GLM = provider(
-    "https://api.z.ai",
-    name="glm",
-    surfaces=MappingProxyType(
-        {A: "https://api.z.ai/api/anthropic", B: "https://api.z.ai/api/coding/paas/v4"}
-    ),
-)
-CLAUDE = provider(
-    "https://unused", name="anthropic", surfaces=MappingProxyType({A: "https://api.anthropic.com"})
-)
-CEREBRAS = provider(
-    "https://unused", name="cerebras", surfaces=MappingProxyType({B: "https://api.cerebras.ai/v1"})
-)
-ROUTES = Routes.of([KIMI, GLM, CLAUDE, CEREBRAS], default="kimi")
+ROUTES = Routes.of(rows(), default="kimi")
 VERSION = ("anthropic-version", "2023-06-01")
 
 
@@ -48,8 +34,11 @@ def url(target: str, *headers: tuple[str, str], method: str = "POST") -> str:
         ("//kimi//v1//messages", "https://api.kimi.com/coding/v1/messages"),
         ("/kimi/v1/messages/count_tokens", "https://api.kimi.com/coding/v1/messages/count_tokens"),
         ("/kimi/v1/chat/completions", "https://api.kimi.com/coding/v1/chat/completions"),
-        ("/kimi/responses", "https://api.kimi.com/coding/v1/responses"),
-        ("/kimi/responses/r_1?stream=true", "https://api.kimi.com/coding/v1/responses/r_1?stream=true"),
+        ("/minimax/responses", "https://api.minimax.io/v1/responses"),
+        ("/minimax/v1/responses/r_1?stream=true", "https://api.minimax.io/v1/responses/r_1?stream=true"),
+        ("/openrouter/v1/messages/", "https://openrouter.ai/api/v1/messages"),
+        ("/zai/v1/messages", "https://api.z.ai/api/anthropic/v1/messages"),
+        ("/zai/v4/chat/completions", "https://api.z.ai/api/coding/paas/v4/chat/completions"),
         ("/kimi/v1/usages", "https://api.kimi.com/coding/v1/usages"),
         ("/glm/v1/messages", "https://api.z.ai/api/anthropic/v1/messages"),
         ("/glm/v1/chat/completions", "https://api.z.ai/api/coding/paas/v4/chat/completions"),
@@ -58,7 +47,8 @@ def url(target: str, *headers: tuple[str, str], method: str = "POST") -> str:
         ("/anthropic/v1/models/claude%2Fx", "https://api.anthropic.com/v1/models/claude%2Fx"),
         ("/anthropic/api/oauth/usage", "https://api.anthropic.com/api/oauth/usage"),
         ("/kimi/v1beta/messages", "https://api.kimi.com/coding/v1/v1beta/messages"),
-        ("/unknown/v1/messages", "https://api.kimi.com/coding/v1/unknown/v1/messages"),
+        ("/unknown/v1/usages", "https://api.kimi.com/coding/v1/unknown/v1/usages"),
+        ("/v1", "https://api.kimi.com/coding/v1/"),
         ("/v1/messages?q=%2F..%2F&r=a//b?c", "https://api.kimi.com/coding/v1/messages?q=%2F..%2F&r=a//b?c"),
     ],
 )  # fmt: skip
@@ -68,34 +58,90 @@ def test_every_form_of_a_path_arrives(target: str, expected: str) -> None:
 
 
 @given(
-    prefix=st.sampled_from(["", "/kimi", "/glm", "//kimi/"]),
-    versions=st.lists(st.sampled_from(["/v1", "//v1"]), max_size=3).map("".join),
-    surface=st.sampled_from(
-        ["/messages", "/messages/count_tokens", "/chat/completions", "/responses", "/models"]
+    prefix=st.sampled_from(["", *NAMES, "zai"]),
+    base=st.sampled_from(["", "/", "/v1", "/v1/", "/v1//", "/v1/v1"]),
+    slashes=st.sampled_from(["/", "//"]),
+    call=st.sampled_from(
+        ["/v1/messages?beta=true", "/v1/messages/count_tokens?beta=true", "/messages", "/v1/models",
+         "/chat/completions", "/responses", "/models?limit=1000", "/v1/chat/completions?a=/v1/v1"]
     ),
     anthropic=st.booleans(),
-)
-def test_exactly_one_version_whatever_the_client_sends(
-    prefix: str, versions: str, surface: str, anthropic: bool
+)  # fmt: skip
+def test_every_client_arrives_at_every_provider(
+    prefix: str, base: str, slashes: str, call: str, *, anthropic: bool
 ) -> None:
-    """There is one version segment in the URL, and it is the one of the surface's base."""
-    sent = url(prefix + versions + surface, *([VERSION] if anthropic else []))
-    is_openai = not surface.startswith("/messages") and not (anthropic and surface == "/models")
-    version = "v4" if "glm" in prefix and is_openai else "v1"
-    assert sent.endswith(f"/{version}{surface}")
-    assert [part for part in sent.split("/") if part in {"v1", "v4"}] == [version]
+    """Any base URL a person writes, and what a client appends: the right place, one version."""
+    target = f"{slashes if prefix else ''}{prefix}{base}{call}"
+    head = Head("POST", target, [VERSION] if anthropic else [])
+    route = choose(head, ROUTES)
+    provider = row({"": "kimi", "zai": "glm"}.get(prefix, prefix))
+    assert route.provider == provider
+    path, _, query = call.removeprefix("/v1").partition("?")
+    wanted = A if "messages" in path or (anthropic and path == "/models") else B
+    if path == "/models" and wanted not in provider.surfaces:
+        wanted = A if wanted is B else B
+    if wanted not in provider.surfaces or (path == "/responses" and not provider.responses):
+        with pytest.raises(Refused, match="does not speak"):
+            _ = route.url
+        return
+    root = provider.surfaces[wanted] + ("/v1" if wanted is A else "")
+    assert route.url == root + path + (f"?{query}" if query else "")
+    assert (route.dialect, route.only_counts) == (wanted, "count_tokens" in path)
 
 
-def test_a_model_list_is_of_the_dialect_that_asks() -> None:
-    """With ``anthropic-version`` it is asked of the Anthropic surface, without of the other."""
-    assert url("/glm/v1/models", VERSION) == "https://api.z.ai/api/anthropic/v1/models"
-    assert url("/cerebras/v1/models", VERSION) == "https://api.cerebras.ai/v1/models"
+@pytest.mark.parametrize(
+    ("target", "headers", "expected"),
+    [
+        ("/glm/v1/models", [VERSION], "https://api.z.ai/api/anthropic/v1/models"),
+        ("/glm/v1/models", [], "https://api.z.ai/api/coding/paas/v4/models"),
+        ("/cerebras/v1/models", [VERSION], "https://api.cerebras.ai/v1/models"),
+        ("/glm/v1/files", [VERSION], "https://api.z.ai/api/anthropic/v1/files"),
+        ("/glm/v1/files", [], "https://api.z.ai/api/coding/paas/v4/files"),
+    ],
+)
+def test_what_both_languages_have_is_of_the_one_that_asks(
+    target: str, headers: list[tuple[str, str]], expected: str
+) -> None:
+    """With ``anthropic-version`` it is asked of the Anthropic surface, else of the other."""
+    assert url(target, *headers) == expected
 
 
-def test_a_surface_that_a_provider_does_not_have_is_refused() -> None:
-    """The refusal has a status whose text agents show."""
-    with pytest.raises(Refused, match="cerebras does not speak Anthropic Messages") as caught:
-        url("/cerebras/v1/messages")
+@pytest.mark.parametrize(
+    ("target", "status", "kind", "words"),
+    [
+        (
+            "/cerebras/v1/messages",
+            403,
+            "permission_error",
+            "cerebras does not speak Anthropic Mess",
+        ),
+        ("/anthropic/chat/completions", 403, "permission_error", "anthropic does not speak OpenAI"),
+        (
+            "/kimi/v1/responses",
+            400,
+            "invalid_request_error",
+            "kimi does not speak OpenAI Responses",
+        ),
+    ],
+)
+def test_a_surface_that_a_provider_does_not_have_is_refused(
+    target: str, status: int, kind: str, words: str
+) -> None:
+    """The refusal has a status whose text the client shows, and after which it gives up."""
+    with pytest.raises(Refused, match=words) as caught:
+        url(target)
+    assert (caught.value.status, caught.value.kind) == (status, kind)
+    assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/minimaxx/v1/messages", "/k2/chat/completions", "//GLM//v1//models", "/v1beta/messages"],
+)
+def test_a_name_that_nobody_has_gets_no_ones_answer(target: str) -> None:
+    """What was meant for one provider does not go to another; the message names them all."""
+    with pytest.raises(Refused, match=r"anthropic, cerebras, .*, or with /v1 for kimi") as caught:
+        url(target)
     assert caught.value.status == 403
 
 
@@ -132,8 +178,54 @@ def test_methods_that_would_show_the_credential_are_refused(method: str) -> None
 
 def test_the_default_provider_must_exist() -> None:
     """A configuration that names another is wrong, and is told which there are."""
-    with pytest.raises(ConfigError, match="no provider 'grok': name one of glm, kimi"):
-        Routes.of([KIMI, GLM], default="grok")
+    with pytest.raises(ConfigError, match="no provider 'grok': name one of glm, kimi, zai"):
+        Routes.of([row("kimi"), row("glm")], default="grok")
+
+
+def test_the_default_provider_may_go_by_an_alias() -> None:
+    """Whatever names it in a path names it there."""
+    assert Routes.of([row("glm")], default="zai").default == row("glm")
+
+
+@pytest.mark.parametrize(
+    ("providers", "complaint"),
+    [
+        ([row("glm"), row("kimi", aliases=("zai",))], "providers.kimi.aliases: 'zai' means glm"),
+        ([row("kimi", aliases=("glm",)), row("glm")], "providers.glm: 'glm' means kimi"),
+        ([row("kimi"), row("kimi")], "providers.kimi: 'kimi' means kimi"),
+        (
+            [row("kimi", aliases=("health",))],
+            "providers.kimi.aliases: 'health' is a path of bridge",
+        ),
+        ([row("kimi", aliases=("v1",))], "providers.kimi.aliases: 'v1' is a path of bridge's own"),
+    ],
+)
+def test_a_prefix_means_one_provider(providers: list[Provider], complaint: str) -> None:
+    """A collision is told by its key, and so is a name that would hide a path of our own."""
+    with pytest.raises(ConfigError, match=complaint):
+        Routes.of(providers, default="kimi")
+
+
+def test_a_name_said_twice_is_no_collision() -> None:
+    """A row whose alias is its own name means itself."""
+    assert set(Routes.of([row("glm", aliases=("glm", "z"))], default="z").providers) == {"glm", "z"}
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+def test_no_provider_is_called_like_a_path(name: str) -> None:
+    """Its prefix could not be told from what it stands before."""
+    with pytest.raises(ConfigError, match=f"'{name}' is a path"):
+        Routes.of([replace(row("kimi"), name=name)], default=name)
+
+
+def test_routes_are_remembered_but_not_without_end() -> None:
+    """The same question finds the same route; many targets do not fill the memory."""
+    routes = Routes.of(rows(), default="kimi")
+    first = choose(Head("POST", "/v1/messages"), routes)
+    assert choose(Head("POST", "/v1/messages", [("x-app", "cli")]), routes) is first
+    for number in range(3 * REMEMBERED):
+        choose(Head("GET", f"/v1/models/{number}"), routes)
+    assert len(routes.chosen) <= REMEMBERED
 
 
 @pytest.mark.parametrize(
@@ -154,27 +246,22 @@ def test_an_error_has_a_language_even_without_a_route(
     assert dialect_of(Head("POST", target, headers)) is dialect
 
 
-def test_outbound_is_url_and_headers() -> None:
-    """A request leaves with its provider's URL and credential."""
-    head = Head("POST", "/messages", (("x-api-key", "dummy"),))
-    assert outbound(head, choose(head, ROUTES), "fresh", "") == (
-        "https://api.kimi.com/coding/v1/messages",
-        [("Authorization", "Bearer fresh")],
-    )
-
-
 @pytest.mark.parametrize(
-    ("target", "counts"),
+    ("target", "headers", "dialect"),
     [
-        ("/v1/messages/count_tokens?beta=true", True),
-        ("/glm/messages/count_tokens", True),
-        ("/v1/messages", False),
-        ("/v1/messages/count_tokens_not", False),
+        ("/anthropic/v1/files", (), A),
+        ("/anthropic/v1/models", (), A),
+        ("/cerebras/v1/models", (VERSION,), A),
+        ("/cerebras/v1/messages", (), A),
+        ("/kimi/v1/models", (), B),
     ],
 )
-def test_only_counting_may_be_asked_twice(target: str, counts: bool) -> None:
-    """Counting tokens changes nothing; making a message costs."""
-    assert choose(Head("POST", target, ()), ROUTES).only_counts is counts
+def test_an_error_is_worded_for_the_client_that_asks(
+    target: str, headers: tuple[tuple[str, str], ...], dialect: Dialect
+) -> None:
+    """What the client shows of itself counts; else it speaks what the surface speaks."""
+    head = Head("GET", target, headers)
+    assert dialect_of(head, choose(head, ROUTES)) is dialect
 
 
 @pytest.mark.parametrize(
@@ -198,10 +285,3 @@ def test_only_counting_may_be_asked_twice(target: str, counts: bool) -> None:
 def test_a_redirect_to_another_origin_is_seen(location: str, leaves: bool) -> None:
     """Another host, scheme or port leads away, however it is written."""
     assert redirect_leaves("https://api.kimi.com/coding/v1/messages", location) is leaves
-
-
-def test_a_row_that_is_not_told_apart() -> None:
-    """Routes know a provider by every prefix they are given, so that aliases need no code."""
-    providers: dict[str, Provider] = {"glm": GLM, "zai": GLM}
-    routes = Routes(MappingProxyType(providers), KIMI)
-    assert choose(Head("POST", "/zai/messages", ()), routes).provider is GLM

@@ -115,7 +115,7 @@ async def test_draining_has_an_end() -> None:
                 await caller.asks("POST", MESSAGES, body=b"{}")
                 exchanges.append(await upstream.arrives())
             draining = asyncio.create_task(way.door.drain(30))
-            await clock.sleepers(1)
+            await clock.sleepers(2)
             clock.advance(30)
             assert await draining == 2
             for caller in (one, two):
@@ -136,7 +136,7 @@ async def test_a_second_signal_ends_the_patience() -> None:
             await caller.asks("POST", MESSAGES, body=b"{}")
             exchange = await upstream.arrives()
             draining = asyncio.create_task(way.door.drain(30))
-            await clock.sleepers(1)
+            await clock.sleepers(2)
             way.door.drop()
             assert await draining == 1
             with pytest.raises(ConnectionResetError):
@@ -158,7 +158,7 @@ async def test_draining_waits_for_bytes_that_the_client_has_not_read() -> None:
         exchange = await upstream.arrives()
         await exchange.answers(200, (), bytes(size))
         draining = asyncio.create_task(way.door.drain(30))
-        await clock.sleepers(1)
+        await clock.sleepers(2)
         assert (await caller.answer()).content == bytes(size)
         assert await draining == 0
 

@@ -21,10 +21,12 @@ def _logging() -> Iterator[None]:
     """Put logging back as it was."""
     root = logging.getLogger()
     handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    factory = logging.getLogRecordFactory()
     yield
     for handler in set(root.handlers) - set(handlers):
         handler.close()
     root.handlers[:], logging.raiseExceptions = handlers, raises
+    logging.setLogRecordFactory(factory)
     root.setLevel(level)
     log.setLevel(logging.NOTSET)
 

@@ -17,6 +17,8 @@ from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
 from bridge.wire.connection import Connection
+from bridge.wire.framing import Incoming
+from bridge.wire.outbox import Outbox
 from tests.fakes.clock import FakeClock
 
 #: A request whose content does not matter, and a whole answer to it.
@@ -153,6 +155,54 @@ class Sink:
             await self._changed.wait()
 
 
+class Asking:
+    """Asks on a connection and tells a test of the answer through futures, head and end.
+
+    What comes before :meth:`relay` stays with the connection.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        body: bytes = b"",
+        *,
+        head: bytes = REQUEST,
+        bodiless: bool = False,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[Incoming] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.sink = Sink()
+        self._connection = connection
+        connection.ask(head, [body] if body else [], self, bodiless=bodiless)
+
+    def relay(self, sink: Sink | None = None) -> asyncio.Future[None]:
+        """Let the content through; the result is done when the answer has ended."""
+        self.sink = sink or self.sink
+        self._connection.relay(self)
+        return self.ended
+
+    def head(self, answer: Incoming) -> None:
+        """Tell of the head."""
+        self.answered.set_result(answer)
+
+    def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
+        """Pass content on."""
+        self.sink.take(pieces, last=last)
+        if last:
+            self.ended.set_result(None)
+
+    def flush(self) -> None:
+        """Do nothing: nothing waits here."""
+
+    def failed(self, error: Exception) -> None:
+        """Tell whoever waits."""
+        for future in (self.answered, self.ended):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # nobody may be waiting
+
+
 class Rack:
     """Where connections come back to when they may be used again."""
 
@@ -162,7 +212,7 @@ class Rack:
 
     def made(self) -> Connection:
         """Return a connection that comes back here."""
-        return Connection(self.clock, self.back.append)
+        return Connection(self.clock, self.back.append, Outbox())
 
 
 @asynccontextmanager
@@ -183,10 +233,10 @@ async def connected(
 
 async def asked(connection: Connection, body: bytes = b"", *, bodiless: bool = False) -> Sink:
     """Ask on *connection* and return what relaying the whole answer gives."""
-    sink = Sink()
-    await connection.ask(REQUEST, body, bodiless=bodiless)
-    await connection.relay(sink)
-    return sink
+    asking = Asking(connection, body, bodiless=bodiless)
+    await asking.answered
+    await asking.relay()
+    return asking.sink
 
 
 async def turns(number: int) -> None:

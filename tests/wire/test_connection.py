@@ -14,8 +14,9 @@ import pytest
 
 from bridge.wire.connection import HELD_BYTES, Connection
 from bridge.wire.failure import Disconnected, NotHttp, Silent
+from bridge.wire.framing import Incoming
 from tests.fakes.tls import CertificateAuthority
-from tests.wire.farside import OK, REQUEST, FarSide, Rack, Sink, asked, connected, turns
+from tests.wire.farside import OK, REQUEST, Asking, FarSide, Rack, Sink, asked, connected, turns
 
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 MEBIBYTE = 1 << 20
@@ -35,14 +36,14 @@ class Glutton(Sink):
 async def test_content_is_relayed_as_it_comes() -> None:
     """Each piece is with the reader before the next is said, and the end is told with the last."""
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, b"body", bodiless=False))
+        asking = Asking(connection, b"body")
         assert await line.hears() == REQUEST
         assert await line.reader.readexactly(4) == b"body"
         await line.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        answer = await asking
+        answer = await asking.answered
         assert (answer.status, answer.headers) == (200, [(b"Transfer-Encoding", b"chunked")])
         sink = Sink()
-        ended = connection.relay(sink)
+        ended = asking.relay(sink)
         for number in range(1, 4):
             await line.says(b"1\r\nx\r\n")
             await sink.has(number)
@@ -69,17 +70,17 @@ async def test_content_waits_for_its_reader_up_to_a_limit() -> None:
     """Before anybody reads the upstream is told to pause; afterwards every byte is there."""
     size = 16 * MEBIBYTE
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(connection)
         await line.hears()
         saying = asyncio.create_task(
             line.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
         )
-        answer = await asking
+        answer = await asking.answered
         while not connection.paused:
             await turns(1)
         assert HELD_BYTES < answer.held <= 3 * HELD_BYTES
         sink = Sink()
-        await connection.relay(sink)
+        await asking.relay(sink)
         await saying
         assert len(sink.content) == size
         assert rack.back == [connection]
@@ -89,17 +90,17 @@ async def test_a_reader_that_is_full_at_once_stays_so() -> None:
     """A pause that the very first delivery brings about holds: no more comes until it is lifted."""
     size = 16 * MEBIBYTE
     async with FarSide() as far, connected(far) as (_, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(connection)
         await line.hears()
         saying = asyncio.create_task(
             line.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
         )
-        await asking
+        await asking.answered
         while not connection.paused:  # the content that waits was enough
             await turns(1)
         glutton = Glutton()
         glutton.connection = connection
-        ended = connection.relay(glutton)
+        ended = asking.relay(glutton)
         assert connection.paused
         await turns(50)
         assert glutton.takes == 1
@@ -130,13 +131,13 @@ async def test_a_stalled_reader_costs_no_memory(secure: bool, tmp_path: Path) ->
                 await line.says(block)
                 said += 1
 
-        asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(connection)
         await line.hears()
         speaking = asyncio.create_task(speak())
-        await asking
+        await asking.answered
         glutton = Glutton()
         glutton.connection = connection
-        connection.relay(glutton)
+        asking.relay(glutton)
         before = -1
         while before < said or not glutton.takes:
             before = said
@@ -155,12 +156,12 @@ async def test_how_a_connection_ends_says_whether_an_answer_has(
 ) -> None:
     """A FIN ends what has no other end; every other end before the end is a cut."""
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(connection)
         await line.hears()
         await line.says(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n2\r\nok")
-        await asking
+        await asking.answered
         sink = Sink()
-        ended = connection.relay(sink)
+        ended = asking.relay(sink)
         await sink.has(2)
         if reset:
             line.breaks()
@@ -188,11 +189,12 @@ async def test_tls_that_ends_without_a_word_is_a_cut(
         _, connection = await asyncio.get_running_loop().create_connection(
             rack.made, "127.0.0.1", port, ssl=trusting(authority), server_hostname="localhost"
         )
-        await connection.ask(REQUEST, b"", bodiless=False)
+        asking = Asking(connection)
+        await asking.answered
         if held:
             while connection.usable:  # the end is here before anybody reads
                 await turns(1)
-        ended = connection.relay(sink)
+        ended = asking.relay(sink)
         if polite:
             await ended
         else:
@@ -217,8 +219,9 @@ async def test_tls_that_ends_while_its_reader_is_full(
             rack.made, "127.0.0.1", port, ssl=trusting(authority), server_hostname="localhost"
         )
         glutton.connection = connection
-        await connection.ask(REQUEST, b"", bodiless=False)
-        ended = connection.relay(glutton)
+        asking = Asking(connection)
+        await asking.answered
+        ended = asking.relay(glutton)
         while not ended.done():
             await turns(20)
             connection.resume()
@@ -238,7 +241,7 @@ async def test_what_nobody_asked_for_ends_an_idle_connection() -> None:
         await line.is_left()
         assert not connection.usable
         with pytest.raises(Disconnected) as caught:
-            await connection.ask(REQUEST, b"", bodiless=False)
+            await Asking(connection).answered
         assert caught.value.reused
 
 
@@ -248,12 +251,12 @@ async def test_more_than_the_answer_does_it_no_harm(close: bytes, late: bool) ->
     """The answer ends whole, whether or not anybody reads it yet; its connection is let go."""
     said = b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 2\r\n\r\n"
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(connection)
         await line.hears()
         await line.says(said + b"okHTTP/1.1 200 Forged\r\n\r\n" if late else said)
-        answer = await asking
+        answer = await asking.answered
         sink = Sink()
-        ended = connection.relay(sink)
+        ended = asking.relay(sink)
         if not late:
             await line.says(b"ok\x00\x00garbage")
         await ended
@@ -266,19 +269,19 @@ async def test_more_than_the_answer_does_it_no_harm(close: bytes, late: bool) ->
 async def test_nonsense_is_told_and_let_go(begun: bool) -> None:
     """What breaks the rules fails whoever waits: for the head, or for the end."""
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(connection)
         await line.hears()
         if begun:
             await line.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            await asking
-            ended: asyncio.Future[None] = connection.relay(Sink())
+            await asking.answered
+            ended: asyncio.Future[None] = asking.relay(Sink())
             await line.says(b"zz\r\n")
             with pytest.raises(NotHttp):
                 await ended
         else:
             await line.says(b"SSH-2.0-OpenSSH\r\n")
             with pytest.raises(NotHttp):
-                await asking
+                await asking.answered
         await line.is_left()
         assert rack.back == []
 
@@ -293,7 +296,7 @@ async def test_a_status_without_sense_is_told(
             line.answers(b"HTTP/1.1 " + status + b"\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
         )
         with pytest.raises(NotHttp):
-            await connection.ask(REQUEST, b"", bodiless=False)
+            await Asking(connection).answered
         await answering
     assert caplog.records == []
 
@@ -301,11 +304,11 @@ async def test_a_status_without_sense_is_told(
 async def test_an_upstream_that_half_closes_before_it_answers() -> None:
     """Its FIN fails the exchange at once, although our request is not out and never will be."""
     async with FarSide() as far, connected(far) as (_, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, bytes(32 * MEBIBYTE), bodiless=False))
+        asking = Asking(connection, bytes(32 * MEBIBYTE))
         await line.hears()
         line.finishes()
         with pytest.raises(Disconnected):
-            await asking
+            await asking.answered
 
 
 async def test_an_answer_before_the_request_is_out() -> None:
@@ -347,49 +350,50 @@ async def test_a_large_body_arrives_whole() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 32 * MEBIBYTE])
-async def test_cancelling_a_request_closes_its_connection(size: int) -> None:
+async def test_leaving_a_request_closes_its_connection(size: int) -> None:
     """At once, although nobody answers and nobody reads what is left of the request."""
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        asking = asyncio.create_task(connection.ask(REQUEST, bytes(size), bodiless=False))
+        asking = Asking(connection, bytes(size))
         await line.hears()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
+        connection.close()
         assert not connection.usable
         await line.is_left()
         assert rack.back == []
+        assert not asking.answered.done()
 
 
-@pytest.mark.parametrize("held", [False, True])
-async def test_a_connection_is_not_given_away_while_somebody_holds_it(held: bool) -> None:
-    """Whoever is cancelled in the very moment of the end still closes: it serves nobody else."""
+async def test_whoever_leaves_hears_no_more() -> None:
+    """What comes in the very same turn is nobody's, and its connection serves nobody else."""
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        sink = Sink()
-
-        async def exchange() -> None:
-            answer = await connection.ask(REQUEST, b"", bodiless=False)
-            try:
-                await connection.relay(sink)
-            finally:
-                if connection.answer is answer:
-                    connection.close()
-
-        visiting = asyncio.create_task(exchange())
+        asking = Asking(connection)
         await line.hears()
         await line.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
-        await sink.has(1)
-        if held:
-            visiting.cancel()
-            connection.data_received(b"k")  # the end, in the same turn of the loop
-            assert rack.back == []
-        else:
-            connection.data_received(b"k")
-            visiting.cancel()
-            assert rack.back == [connection]
-        with pytest.raises(asyncio.CancelledError):
-            await visiting
-        assert connection.usable is not held
-        assert len(rack.back) == (not held)
+        await asking.answered
+        ended = asking.relay()
+        await asking.sink.has(1)
+        connection.close()
+        connection.data_received(b"k")
+        await line.is_left()
+        assert not ended.done()
+        assert (asking.sink.content, rack.back) == (b"o", [])
+
+
+async def test_a_connection_is_back_before_its_reader_hears_of_the_end() -> None:
+    """The reader may ask for the next at once, and need not open another for it."""
+    seen: list[int] = []
+
+    class Greedy(Sink):
+        def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
+            super().take(pieces, last=last)
+            seen.append(len(rack.back))
+
+    async with FarSide() as far, connected(far) as (rack, connection, line):
+        answering = asyncio.create_task(line.answers())
+        asking = Asking(connection)
+        await asking.answered
+        await asking.relay(Greedy())
+        await answering
+    assert seen == [1]
 
 
 async def test_leaving_an_answer() -> None:
@@ -397,7 +401,8 @@ async def test_leaving_an_answer() -> None:
     async with FarSide() as far:
         async with connected(far) as (rack, connection, line):
             answering = asyncio.create_task(line.answers())
-            await connection.ask(REQUEST, b"", bodiless=False)
+            asking = Asking(connection)
+            await asking.answered
             await answering
             while connection.answer is None or not connection.answer.whole:
                 await turns(1)
@@ -407,7 +412,8 @@ async def test_leaving_an_answer() -> None:
             assert connection.usable
         async with connected(far) as (rack, connection, line):
             answering = asyncio.create_task(line.answers(OK[:-1]))
-            await connection.ask(REQUEST, b"", bodiless=False)
+            asking = Asking(connection)
+            await asking.answered
             await answering
             connection.close()
             connection.close()
@@ -427,8 +433,9 @@ async def test_a_head_only_answer_is_the_last() -> None:
         await line.is_left()
 
 
+@pytest.mark.parametrize("whole", [False, True])
 async def test_a_bug_of_the_reader_is_told_to_whoever_waits(
-    caplog: pytest.LogCaptureFixture,
+    whole: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It costs this exchange and not the event loop, and nothing is written about it here."""
 
@@ -437,28 +444,56 @@ async def test_a_bug_of_the_reader_is_told_to_whoever_waits(
             raise KeyError("secret")
 
     async with FarSide() as far, connected(far) as (rack, connection, line):
-        answering = asyncio.create_task(line.answers())
-        await connection.ask(REQUEST, b"", bodiless=False)
+        answering = asyncio.create_task(line.answers(OK if whole else OK[:-1]))
+        asking = Asking(connection)
+        await asking.answered
         with pytest.raises(KeyError):
-            await connection.relay(Clumsy())
+            await asking.relay(Clumsy())
+        await answering
+        assert len(rack.back) == whole
+        if not whole:
+            await line.is_left()
+    assert caplog.records == []
+
+
+async def test_a_bug_at_the_head_is_told_too() -> None:
+    """Whoever asked hears of it, and the connection serves nobody else."""
+
+    class Confused(Asking):
+        def head(self, answer: Incoming) -> None:
+            raise KeyError("secret")
+
+    async with FarSide() as far, connected(far) as (rack, connection, line):
+        answering = asyncio.create_task(line.answers())
+        with pytest.raises(KeyError):
+            await Confused(connection).answered
         await answering
         assert rack.back == []
         await line.is_left()
-    assert caplog.records == []
+
+
+async def test_nothing_is_asked_on_a_connection_that_is_gone() -> None:
+    """Whoever asks hears of it at once, and by an exception only."""
+    async with FarSide() as far, connected(far) as (_, connection, line):
+        connection.fail(Silent("for too long"))
+        with pytest.raises(Disconnected):
+            Asking(connection)
+        await line.is_left()
 
 
 async def test_giving_up_spares_what_is_whole() -> None:
     """An answer that is here can still be read when its connection is taken away."""
     async with FarSide() as far, connected(far) as (rack, connection, line):
         answering = asyncio.create_task(line.answers())
-        answer = await connection.ask(REQUEST, b"", bodiless=False)
+        asking = Asking(connection)
+        answer = await asking.answered
         await answering
         while not answer.whole:
             await turns(1)
         connection.fail(Silent("for too long"))
         await line.is_left()
         sink = Sink()
-        await connection.relay(sink)
+        await asking.relay(sink)
         assert (sink.content, sink.whole) == (b"ok", True)
         assert rack.back == []
 

@@ -17,6 +17,7 @@ import pytest
 from bridge.wire.connection import Connection
 from bridge.wire.connector import DNS_SECONDS, Connector, place
 from bridge.wire.failure import ConnectTimeout, ProxyRefused
+from bridge.wire.tls import Authorities
 from tests.fakes.clock import FakeClock
 from tests.fakes.tls import NAME, CertificateAuthority
 from tests.wire.farside import OK, FarSide, Line, Rack, asked, descriptors, fewer_than, turns
@@ -29,7 +30,7 @@ def connector(clock: FakeClock, authority: CertificateAuthority | None = None) -
     tls = ssl.create_default_context()
     if authority is not None:
         tls.load_verify_locations(authority.file)
-    return Connector(clock, tls, SECONDS)
+    return Connector(clock, Authorities(tls), SECONDS)
 
 
 @asynccontextmanager

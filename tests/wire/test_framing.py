@@ -162,16 +162,24 @@ def test_an_answer_to_head_ends_with_its_head(head: bytes) -> None:
     "head",
     [
         b"HTTP/1.1 204 No Content\r\n\r\n",
-        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n",
         b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
         length(0),
     ],
 )
 def test_some_answers_have_no_content(head: bytes) -> None:
-    """204 and 304 end with their head whatever it announces, and the connection is kept."""
+    """204 and 304 end with their head, and the connection is kept."""
     incoming = fed(head)
     assert incoming.whole
     assert incoming.keeps
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_content_that_should_not_be_there_may_come_all_the_same(status: bytes) -> None:
+    """What is announced in vain ends with the head; the connection carries no other answer."""
+    for framing in (b"Content-Length: 10", b"Transfer-Encoding: chunked"):
+        incoming = fed(b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, framing))
+        assert incoming.whole
+        assert not incoming.keeps
 
 
 @pytest.mark.parametrize("more", [b"X", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/", b"\x00" * 100])

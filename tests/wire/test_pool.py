@@ -15,13 +15,13 @@ import pytest
 
 from bridge.wire.connection import Connection
 from bridge.wire.failure import Disconnected, ProxyRefused, Silent, WireError
-from bridge.wire.framing import Incoming
 from bridge.wire.pool import CONNECT_SECONDS, KEEPALIVE_SECONDS, LOOK_SECONDS, Pool
+from bridge.wire.tls import Authorities
 from tests.fakes.clock import FakeClock
 from tests.fakes.tls import CertificateAuthority
 from tests.wire.farside import (
     OK,
-    REQUEST,
+    Asking,
     FarSide,
     Line,
     Sink,
@@ -43,7 +43,7 @@ async def pooled(clock: FakeClock | None = None) -> AsyncIterator[tuple[FarSide,
     """A pool, what it connects to, and the clock it goes by."""
     clock = clock or FakeClock()
     async with FarSide() as far:
-        pool = Pool(clock, ssl.create_default_context(), direct)
+        pool = Pool(clock, Authorities(ssl.create_default_context()), direct)
         try:
             yield far, pool, clock
         finally:
@@ -94,12 +94,13 @@ async def test_a_connection_in_use_is_nobody_elses() -> None:
         line = await far.accepts()
         assert await pool.take(far.url, PATIENCE) is not first
         answering = asyncio.create_task(line.answers())
-        answer = await first.ask(REQUEST, b"", bodiless=False)
+        asking = Asking(first)
+        answer = await asking.answered
         await answering
         while not answer.whole:
             await turns(1)
         assert await pool.take(far.url, PATIENCE) is not first
-        await first.relay(Sink())
+        await asking.relay(Sink())
         assert await pool.take(far.url, PATIENCE) is first
 
 
@@ -154,11 +155,11 @@ async def test_a_kept_connection_that_dies_says_so() -> None:
                 _, line = await exchanged(pool, far)
             connection = await pool.take(far.url, PATIENCE)
             line = line if reused else await far.accepts()
-            asking = asyncio.create_task(connection.ask(REQUEST, b"", bodiless=False))
+            asking = Asking(connection)
             await line.hears()
             line.breaks()
             with pytest.raises(Disconnected) as caught:
-                await asking
+                await asking.answered
             assert caught.value.reused is reused
 
 
@@ -168,17 +169,15 @@ async def test_silence_has_an_end(begun: bool) -> None:
     async with pooled() as (far, pool, clock):
         connection = await pool.take(far.url, PATIENCE)
         line = await far.accepts()
-        asking: asyncio.Future[Incoming] = asyncio.ensure_future(  # noqa: TID251 - kept
-            connection.ask(REQUEST, b"", bodiless=False)
-        )
+        asking = Asking(connection)
         await line.hears()
-        waiting: asyncio.Future[object] = asking  # type: ignore[assignment]
+        waiting: asyncio.Future[object] = asking.answered  # type: ignore[assignment]
         if begun:
             await passes(clock, PATIENCE - LOOK_SECONDS)
             await line.says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
-            await asking
+            await asking.answered
             sink = Sink()
-            waiting = connection.relay(sink)  # type: ignore[assignment]
+            waiting = asking.relay(sink)  # type: ignore[assignment]
             await passes(clock, PATIENCE - LOOK_SECONDS)
             await line.says(b"1")
             await sink.has(1)
@@ -196,10 +195,11 @@ async def test_a_pause_of_our_own_is_no_silence() -> None:
         connection = await pool.take(far.url, PATIENCE)
         line = await far.accepts()
         answering = asyncio.create_task(line.answers(OK[:-1]))
-        await connection.ask(REQUEST, b"", bodiless=False)
+        asking = Asking(connection)
+        await asking.answered
         await answering
         sink = Sink()
-        ended = connection.relay(sink)
+        ended = asking.relay(sink)
         connection.pause()
         await passes(clock, 10 * PATIENCE)
         assert not ended.done()
@@ -217,11 +217,11 @@ async def test_a_short_patience_is_looked_at_more_often() -> None:
         short = await pool.take(far.url, 1.0)
         line = await far.accepts()
         await pool.take(far.url, PATIENCE)
-        asking = asyncio.create_task(short.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(short)
         await line.hears()
         await passes(clock, 1.25, step=0.25)
         with pytest.raises(Silent):
-            await asking
+            await asking.answered
         await clock.sleepers(1)
         looks = [seconds for seconds in clock.slept if seconds != CONNECT_SECONDS]
         assert looks == [0.25] * 5 + [LOOK_SECONDS]
@@ -233,19 +233,19 @@ async def test_retuning_spares_what_is_under_way() -> None:
         _, idle = await exchanged(pool, far)
         first = await pool.take(far.url, PATIENCE)
         busy = idle
-        asking = asyncio.create_task(first.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(first)
         await busy.hears()
         second = await pool.take(far.url, PATIENCE)
         idle = await far.accepts()
         answering = asyncio.create_task(idle.answers())
         await asked(second)
         await answering
-        pool.retune(ssl.create_default_context(), direct)
+        pool.retune(Authorities(ssl.create_default_context()), direct)
         await idle.is_left()
         await busy.says(OK)
-        await asking
+        await asking.answered
         sink = Sink()
-        await first.relay(sink)
+        await asking.relay(sink)
         assert sink.content == b"ok"
         await busy.is_left()
         third, _ = await exchanged(pool, far)
@@ -257,10 +257,10 @@ async def test_retuning_counts_for_what_is_just_opening(tmp_path: Path) -> None:
     authority = CertificateAuthority(tmp_path)
     old = ssl.create_default_context(cafile=str(authority.file))
     async with FarSide(authority.server_context) as far:
-        pool = Pool(FakeClock(), old, direct)
+        pool = Pool(FakeClock(), Authorities(old), direct)
         taking = asyncio.create_task(pool.take(far.url, PATIENCE))
         await turns(1)
-        pool.retune(ssl.create_default_context(), direct)
+        pool.retune(Authorities(ssl.create_default_context()), direct)
         connection = await taking
         line = await far.accepts()
         answering = asyncio.create_task(line.answers())
@@ -276,7 +276,7 @@ async def test_retuning_to_a_proxy() -> None:
     """The next connection goes through it."""
     async with pooled() as (far, pool, _), FarSide() as proxy:
         await exchanged(pool, far)
-        pool.retune(ssl.create_default_context(), lambda _: proxy.url)
+        pool.retune(Authorities(ssl.create_default_context()), lambda _: proxy.url)
         taking = asyncio.create_task(pool.take(far.url, PATIENCE))
         line = await proxy.accepts()
         assert (await line.hears()).startswith(b"CONNECT 127.0.0.1:%d " % far.port)
@@ -289,16 +289,16 @@ async def test_closing_ends_everything() -> None:
     """What is idle, what is under way, and the looks."""
     async with FarSide() as far:
         clock = FakeClock()
-        pool = Pool(clock, ssl.create_default_context(), direct)
+        pool = Pool(clock, Authorities(ssl.create_default_context()), direct)
         await pool.close()
         busy = await pool.take(far.url, PATIENCE)
-        asking = asyncio.create_task(busy.ask(REQUEST, b"", bodiless=False))
+        asking = Asking(busy)
         await (await far.accepts()).hears()
         await exchanged(pool, far)
         await clock.sleepers(1)
         await pool.close()
         with pytest.raises(WireError):
-            await asking
+            await asking.answered
         for line in far.lines:
             await line.is_left()
         assert clock.waiting == 0
@@ -341,11 +341,13 @@ async def test_nobody_gets_what_another_asked_for() -> None:
             nonlocal got
             connection = await pool.take(far.url, PATIENCE)
             name = b"/%d" % number
-            answer = await connection.ask(b"GET %b HTTP/1.1\r\n\r\n" % name, b"", bodiless=False)
+            asking = Asking(connection, head=b"GET %b HTTP/1.1\r\n\r\n" % name)
+            answer = connection.answer
             try:
+                await asking.answered
                 await turns(number % 3)
                 sink = Sink()
-                await connection.relay(sink)
+                await asking.relay(sink)
             finally:
                 if connection.answer is answer:
                     connection.close()
@@ -365,6 +367,44 @@ async def test_nobody_gets_what_another_asked_for() -> None:
         serving.cancel()
 
 
+async def test_a_spare_is_open_where_a_handshake_would_be_waited_for(tmp_path: Path) -> None:
+    """While one is in use another is ready, one at a time; without TLS there is none."""
+    authority = CertificateAuthority(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    async with FarSide(authority.server_context) as far:
+        pool = Pool(FakeClock(), Authorities(trusting), direct)
+        first = await pool.take(far.url, PATIENCE)
+        await far.accepts()
+        await far.accepts()
+        while (second := pool.warm(far.url, PATIENCE)) is None:
+            await turns(1)
+        assert second is not first
+        await far.accepts()
+        await turns(20)
+        assert len(far.lines) == 3
+        await pool.close()
+    async with pooled() as (plain, pool, _):
+        await pool.take(plain.url, PATIENCE)
+        await turns(20)
+        assert len(plain.lines) == 1
+
+
+async def test_a_spare_that_does_not_open_is_nobodys_business(tmp_path: Path) -> None:
+    """Whoever asks next finds out; leaving does not wait for it either."""
+    authority = CertificateAuthority(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    async with FarSide(authority.server_context) as far:
+        pool, url = Pool(FakeClock(), Authorities(trusting), direct), far.url
+        first = await pool.take(url, PATIENCE)
+        far.refuses()
+        while pool._ahead:
+            await turns(1)
+        assert first.usable
+        pool._open_ahead(url, pool._origin(url))
+        await pool.close()
+        assert not first.usable
+
+
 async def passes(clock: FakeClock, seconds: float, step: float = LOOK_SECONDS) -> None:
     """Let *seconds* pass, and let the pool look on the way."""
     for _ in range(round(seconds / step)):
@@ -381,9 +421,11 @@ async def one(pool: Pool, url: SplitResult, number: int) -> None:
         connection = await pool.take(url, PATIENCE)
         head = b"GET /%d HTTP/1.1\r\n\r\n" % number
         body = bytes(4_000_000) if number == 8 else b""
-        answer = await connection.ask(head, body, bodiless=number == 7)
+        asking = Asking(connection, body, head=head, bodiless=number == 7)
+        answer = connection.answer
         try:
-            await connection.relay(Sink())
+            await asking.answered
+            await asking.relay(Sink())
         finally:
             if connection.answer is answer:
                 connection.close()
