@@ -1,12 +1,13 @@
-"""Lists the providers: where each is asked, how it is proved to be us, and which models it has.
+"""Says what a provider is: where it is asked, how it is proved to be us, and which models it has.
 
-A provider is a row of data. Rows are made from the built-in catalogue and from what the
-environment and the configuration change; the room reads neither itself, it is handed mappings.
+A provider is a row of data. The rows themselves stand in ``catalogue.toml`` and in the user's
+configuration, which ``config`` reads in one language.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -31,10 +32,21 @@ KIMI_CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
 RESERVED_NAMES: Final = frozenset(
     {"health", "metrics", "status", "api", "v1", "messages", "chat", "responses", "models", "hello"}
 )
+#: What a provider is known to do otherwise than the API it speaks; data for whoever must know.
+QUIRKS: Final = MappingProxyType(
+    {
+        "no_tool_reference": "refuses tool_reference blocks: clients leave their tool search out",
+        "no_images": "takes text only",
+        "positive_temperature": "refuses a temperature of 0",
+        "renames_model": "answers with another model name than it was asked for",
+        "thinks_first": "begins an answer with a thinking block that nobody asked for",
+    }
+)
 
 #: The names by which Claude Code asks for a size of model.
 Tier = Literal["opus", "sonnet", "haiku"]
 
+_PRINTABLE: Final = re.compile(r"[!-~]+")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -108,7 +120,7 @@ class KeyPlace:
 
     env: str = ""
     file: str = ""
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +135,8 @@ class Provider:
     *keys* are the places where a key is looked for, the first that yields wins; a right key begins
     with one of *key_prefixes*, where these are known. *context* is the context window in tokens,
     *timeout_seconds* how long a client should wait for an answer, *counts_tokens* whether the
-    Anthropic surface counts tokens. *proxy* and *ca_file* hold for this provider alone.
+    Anthropic surface counts tokens, *quirks* which of ``QUIRKS`` it has. *proxy*, empty for none at
+    all, and *ca_file* hold for this provider alone.
     """
 
     name: str
@@ -136,7 +149,7 @@ class Provider:
     keys: tuple[KeyPlace, ...] = ()
     key_prefixes: tuple[str, ...] = ()
     oauth: OAuth | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     responses: bool = False
     context: int | None = None
     timeout_seconds: float = 3000.0
@@ -157,21 +170,33 @@ def checked_url(url: str, key: str) -> str:
 
     Raises ``ConfigError`` naming *key*.
     """
+    if mistake := url_mistake(url):
+        raise ConfigError(f"{key}: {mistake}")
+    return url
+
+
+def url_mistake(url: str) -> str:
+    """Return why no credential may go to *url*, or an empty string if it may.
+
+    The text shows nothing of a URL that may hold a password.
+    """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{key}: {url!r} is no URL ({error}): write https://HOST/…") from None
-    if not host or parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{key}: {url!r} is no base URL: write https://HOST/PATH, no user, query or fragment"
-        )
+    except ValueError:  # its text may show what is between // and @
+        return "this is no URL: write https://HOST/PATH"
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return "a base URL has no user, password, query or fragment: write https://HOST/PATH"
+    if not host or not _PRINTABLE.fullmatch(url):
+        return f"{url!r} is no base URL: write https://HOST/PATH"
     if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
-        return url
-    raise ConfigError(
-        f"{key}: {url!r} would carry the credential unencrypted: use https:// "
-        "(http:// is for loopback only)"
-    )
+        return ""
+    if parts.scheme == "http":
+        return (
+            f"{url!r} would carry the credential unencrypted: use https:// "
+            "(http:// is for loopback only)"
+        )
+    return f"{url!r} is no base URL: write https://HOST/PATH"
 
 
 def kimi(

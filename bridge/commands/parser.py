@@ -4,22 +4,58 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from bridge import __version__
 from bridge.errors import UsageError
 
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Verbs = _SubParsersAction[argparse.ArgumentParser]
+
 Command = Callable[[], int]
 
-EPILOG = """\
+CLIENTS: Final = ("claude", "codex", "opencode")
+EPILOG: Final = """\
 exit codes: 0 good, 1 failed, 2 wrong usage, 3 not running, 4 the port is a stranger's or the
-daemon does not answer, 78 configuration wrong, 150 serving, but that provider needs a login
+daemon does not answer, 78 configuration wrong, 150 serving, but that provider needs a login or key
 """
 
 
 def parse(words: list[str]) -> Command:
     """Return the command that *words* ask for; exits with 2 on wrong usage, as argparse does."""
+    from bridge.commands import verbs
+
     arguments = _parser().parse_args(words)
-    return lambda: _run(arguments)
+
+    def command() -> int:
+        if arguments.command == "run":
+            arguments.client, arguments.words = command_words(arguments.words)
+        return verbs.run(arguments)
+
+    return command
+
+
+def command_words(words: list[str]) -> tuple[str | None, list[str]]:
+    """Return which client *words*, all that follow the provider, name, and the command itself.
+
+    Our own options end where the command begins, or at ``--``.
+    """
+    ours = argparse.ArgumentParser(prog="bridge run PROVIDER", add_help=False)
+    ours.add_argument("--client", choices=CLIENTS)
+    count = 0
+    while count < len(words) and words[count].startswith("--client"):
+        count += 1 if "=" in words[count] else 2
+    client: str | None = ours.parse_args(words[:count]).client
+    command = words[count:]
+    if command[:1] == ["--"]:
+        command = command[1:]
+    elif command and command[0].startswith("-"):
+        raise UsageError(f"run: unknown option {command[0]}: the command follows, or -- before it")
+    if not command:
+        raise UsageError("run: say which command, as in: bridge run kimi -- claude")
+    return client, command
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,19 +79,32 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_argument("--stop", action="store_true", help="stop it; streams may end first")
     verbs.add_argument("--restart", action="store_true", help="stop it, then start it")
     verbs.add_argument("--reload", action="store_true", help="let it re-read its configuration")
-    options = parser.add_argument_group("options")
-    options.add_argument("--config", metavar="FILE", help="another configuration file")
-    options.add_argument("--pid-file", metavar="FILE", help="another PID file")
-    options.add_argument("--port", metavar="N", type=int, help="another port than 18462")
-    options.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
+    options = parser.add_argument_group("options, also behind a command")
+    _add_places(options)
     options.add_argument("-v", "--verbose", action="store_true", help="with --check: say it")
     options.add_argument("--json", action="store_true", help="with --check: print /health")
-    _add_commands(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_login(commands)
+    _add_clients(commands)
+    _add_looking(commands)
+    for command in {*commands.choices.values()}:
+        _add_places(command, default=argparse.SUPPRESS)
     return parser
 
 
-def _add_commands(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+def _add_places(options: argparse._ActionsContainer, default: str | None = None) -> None:
+    """Add the options that say where the daemon is and what it is like."""
+    quiet = argparse.SUPPRESS if default else None
+    for name, metavar, kind, text in (
+        ("--config", "FILE", str, "another configuration file"),
+        ("--pid-file", "FILE", str, "another PID file"),
+        ("--port", "N", int, "another port than 18462"),
+        ("--log-level", "LEVEL", str, "debug, info, warning or error"),
+    ):
+        options.add_argument(name, metavar=metavar, type=kind, default=default, help=quiet or text)
+
+
+def _add_login(commands: Verbs) -> None:
     login = commands.add_parser("login", help="log in to a provider in the browser")
     login.add_argument("--no-browser", action="store_true", help="only print the page's address")
     logout = commands.add_parser("logout", help="forget the login")
@@ -63,49 +112,42 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     up = commands.add_parser("up", help="start the daemon and log in, as far as needed")
     for command in (login, logout, token, up):
         command.add_argument("provider", nargs="?", default="kimi", metavar="PROVIDER")
+
+
+def _add_clients(commands: Verbs) -> None:
+    env = commands.add_parser("env", help="print what points a client at the bridge")
+    env.add_argument("provider", metavar="PROVIDER")
+    env.add_argument("--client", choices=CLIENTS, default="claude", help="claude if not said")
+    env.add_argument(
+        "--shell", choices=("sh", "fish", "config"), default="sh", help="sh if not said"
+    )
+    run = commands.add_parser(
+        "run",
+        help="run a command with that in its environment",
+        usage="bridge run PROVIDER [--client {claude,codex,opencode}] [--] COMMAND ...",
+    )
+    run.add_argument("provider", metavar="PROVIDER")
+    run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     shell = commands.add_parser("shell-init", help="print shell functions: claude-kimi and more")
-    shell.add_argument("shell", choices=("bash", "zsh"))
+    shell.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _add_looking(commands: Verbs) -> None:
+    listed = commands.add_parser("providers", help="list the providers and where keys are found")
+    config = commands.add_parser("config", help="where it is, what is in force, what is wrong")
+    verbs = config.add_subparsers(dest="verb", metavar="VERB", required=True)
+    path = verbs.add_parser("path", help="print where the configuration file is")
+    show = verbs.add_parser("show", help="print what is in force, and where it comes from")
+    check = verbs.add_parser("check", help="say what is wrong with it")
+    doctor = commands.add_parser("doctor", help="find what would go wrong, and how to mend it")
+    bench = commands.add_parser("bench", help="measure what the bridge costs on this machine")
+    bench.add_argument(
+        "--seconds", type=float, default=10.0, metavar="N", help="for all of it; 10"
+    )
     commands.add_parser("demo", help="see the main job done, without an account")
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    options = {
-        "config": arguments.config,
-        "pid_file": arguments.pid_file,
-        "port": arguments.port,
-        "log_level": arguments.log_level,
-    }
-    if arguments.command is not None:
-        return _command(arguments, options)
-    if arguments.check is not None:
-        raise UsageError("--check takes a provider, -v, --json, --port and --pid-file only")
-    from bridge.commands import daemon
-
-    if arguments.foreground:
-        return daemon.foreground(options)
-    if arguments.stop:
-        return daemon.stop(options)
-    if arguments.restart:
-        return daemon.restart(options)
-    if arguments.reload:
-        return daemon.reload(options)
-    return daemon.start(options)
-
-
-def _command(arguments: argparse.Namespace, options: dict[str, object]) -> int:
-    if arguments.command == "demo":
-        from bridge.demo.play import main
-
-        return main([])
-    if arguments.command == "shell-init":
-        from bridge.commands.shell import shell_init
-
-        return shell_init(arguments.shell, options)
-    from bridge.commands import account
-
-    if arguments.provider != "kimi":
-        raise UsageError(f"{arguments.provider}: only kimi is logged in to: bridge login kimi")
-    if arguments.command == "login":
-        return account.login(options, browser=not arguments.no_browser)
-    verbs = {"logout": account.logout, "token": account.token, "up": account.up}
-    return verbs[arguments.command](options)
+    for command in (listed, show, doctor, bench):
+        command.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="for programs"
+        )
+    for command in (path, show, check):
+        _add_places(command, default=argparse.SUPPRESS)

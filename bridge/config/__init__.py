@@ -3,6 +3,7 @@
 Pure, all of it: no file is opened and no environment read here; a path is a string.
 """
 
-from bridge.config.values import Config, KimiSettings, Network, Paths, Server, parse, paths
+from bridge.config.reading import Entry
+from bridge.config.values import Config, Network, Paths, Server, parse, paths
 
-__all__ = ["Config", "KimiSettings", "Network", "Paths", "Server", "parse", "paths"]
+__all__ = ["Config", "Entry", "Network", "Paths", "Server", "parse", "paths"]

@@ -6,13 +6,15 @@ The only room that looks at the process environment; the pure rooms are handed w
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from bridge.config import Config, Paths, parse, paths
 from bridge.errors import ConfigError, ServiceError
-from bridge.providers import kimi
+from bridge.way import outbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,17 @@ class Settings:
     def reread(self) -> Settings:
         """Return the settings as the file has them now. Raises ``ConfigError``."""
         return _read(self.paths, self.environment, self.options)
+
+    def restart_needed(self, newer: Settings) -> tuple[str, ...]:
+        """Return the keys of which *newer* has another value that only a restart brings about."""
+        old, new = self.config, newer.config
+        return ("server.port",) if old.server.port != new.server.port else ()
+
+
+@cache
+def catalogue() -> str:
+    """Return the text of the built-in catalogue."""
+    return files("bridge").joinpath("catalogue.toml").read_text(encoding="utf-8")
 
 
 def load(options: Mapping[str, object]) -> Settings:
@@ -68,10 +81,24 @@ def _read(places: Paths, environment: Mapping[str, str], options: Mapping[str, o
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigError(f"{file} cannot be read ({reason}): mend that, then try again") from None
-    config = parse(text, file=str(file), environment=environment, options=options)
-    # A place where no credential may go is told before anything is started for it.
-    kimi(environment, {}, region=config.kimi.region)
+    config = parse(
+        text, file=str(file), environment=environment, options=options, catalogue=catalogue()
+    )
+    if missing := "\n".join(_missing_files(config)):
+        raise ConfigError(missing)
+    # Two ways to one host are told here, and not by a daemon that does not start.
+    outbound(environment, config.network.proxy, config.network.ca_file, config.providers.values())
     return Settings(config, places, environment, options)
+
+
+def _missing_files(config: Config) -> Iterator[str]:
+    """Yield a complaint for each file of authorities that cannot be read."""
+    named = {"network.ca_file": config.network.ca_file}
+    named |= {f"providers.{row.name}.ca_file": row.ca_file for row in config.providers.values()}
+    for key, path in named.items():
+        if path and not os.access(path, os.R_OK):
+            reason = "cannot be read" if Path(path).exists() else "does not exist"
+            yield f"{config.origins[key]}: {key}: {path} {reason}: mend that, or leave the key out"
 
 
 def _check_home(home: str) -> None:

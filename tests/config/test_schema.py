@@ -1,72 +1,55 @@
-"""What each key accepts."""
+"""The keys: defaults that a person could have written, and no two that share a place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bridge.config.schema import KEYS, MAX_BODY, Key, Mismatch
-
-VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
-)
+from bridge.config import schema
+from bridge.config.schema import FIELDS, KEYS, SYNONYMS, Key, keys_of
 
 
-@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+@pytest.mark.parametrize("key", [*KEYS, *FIELDS], ids=lambda key: key.name)
 def test_default(key: Key[object]) -> None:
     """Each default is a value that a person could have written, or says that there is none."""
     written: object = key.default
-    if isinstance(written, tuple):
-        written = list(written)
-    elif isinstance(written, Mapping):
+    if isinstance(written, Mapping):
         written = dict(written)
-    assert written is None or key.kind.read(written) == key.default
+    if written in (None, "", ()) and key is not schema.SERVER_HOSTS:
+        return
+    written = list(written) if isinstance(written, tuple) else written
+    assert key.kind.read(written) == key.default
 
 
 def test_names() -> None:
     """No two keys share a place or an option."""
     options = [key.option for key in KEYS if key.option]
     assert len({key.path for key in KEYS}) == len(KEYS)
+    assert len({key.path for key in FIELDS}) == len(FIELDS)
     assert len(set(options)) == len(options)
 
 
-@pytest.mark.parametrize(
-    ("written", "size"),
-    [
-        (1, 1),
-        ("1", 1),
-        ("2 b", 2),
-        ("1kB", 1000),
-        ("3 MB", 3_000_000),
-        ("1 GB", 1_000_000_000),
-        ("1 KiB", 1024),
-        ("64MiB", 64 << 20),
-        ("1 gib", 1 << 30),
-    ],
-)
-def test_size(written: object, size: int) -> None:
-    """A size is a number of bytes, or has a unit of which the spelling does not matter."""
-    assert MAX_BODY.kind.read(written) == size
+def test_the_keys_of_a_provider() -> None:
+    """Every provider has the same keys under its own name, and no variable overrides them."""
+    assert [key.name for key in keys_of("glm")] == [
+        key.name.replace(".NAME.", ".glm.") for key in FIELDS
+    ]
+    assert not any(key.variables for key in keys_of("glm"))
 
 
-@pytest.mark.parametrize(
-    "written", [0, -1, True, 1.5, "", "MiB", "1 PiB", "1  MB", "1e3", "1,5 MB"]
-)
-def test_no_size(written: object) -> None:
-    """What is no size for certain is not guessed at."""
-    with pytest.raises(Mismatch):
-        MAX_BODY.kind.read(written)
+def test_the_variables_of_kimi() -> None:
+    """The variables of the official CLI override the places of Kimi, and nothing else."""
+    assert {key.path[-1]: key.variables for key in keys_of("kimi") if key.variables} == {
+        "oauth_host": ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST"),
+        "anthropic": ("KIMI_CODE_BASE_URL",),
+        "openai": ("KIMI_CODE_BASE_URL",),
+    }
 
 
-@given(st.sampled_from(KEYS), VALUES)
-def test_any_value(key: Key[object], value: object) -> None:
-    """Whatever the value, a kind returns one of its own or says that it is none."""
-    try:
-        read = key.kind.read(value)
-    except Mismatch:
-        read = None
-    assert read is None or isinstance(read, type(key.default)) or key.default is None
+def test_synonyms_lead_to_keys() -> None:
+    """What another program calls a key is answered with one that there is."""
+    names = {key.path[-1] for key in (*KEYS, *FIELDS)} | {"models"}
+    for word, meant in SYNONYMS.items():
+        assert word not in names
+        assert set(meant.split(" or ")) <= names

@@ -1,4 +1,4 @@
-"""What a configuration says, and what is said of a wrong one."""
+"""What a configuration says."""
 
 from __future__ import annotations
 
@@ -9,43 +9,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config import Config, parse, paths
+from bridge.config import parse, paths
 from bridge.errors import ConfigError
-
-FILE = "~/.config/bridge/config.toml"
-NOTHING: Mapping[str, str] = {}
-
-
-def parsed(
-    text: str,
-    environment: Mapping[str, str] = NOTHING,
-    options: Mapping[str, object] = NOTHING,
-) -> Config:
-    """Parse *text* for a person whose home is /home/ada."""
-    return parse(text, file=FILE, environment={"HOME": "/home/ada", **environment}, options=options)
+from bridge.service.settings import catalogue
+from tests.configured import FILE, configured
 
 
 def test_no_text() -> None:
     """No file is a good configuration: every key has its default and says so."""
-    config = parsed("")
+    config = configured()
     assert config.server.port == 18462
     assert config.server.clients is None
     assert config.server.max_body == 64 * 1024 * 1024
     assert config.server.body_budget == 256 * 1024 * 1024
     assert config.server.idle_seconds == 1800
-    assert config.kimi.region == "cn"
-    assert set(config.origins.values()) == {"default"}
+    assert config.server.default_provider == "kimi"
+    assert set(config.origins.values()) == {"default", "built-in", "region cn"}
     assert config.warnings == ()
 
 
 def test_every_key() -> None:
-    """A file that sets every key is taken at its word."""
-    config = parsed(
+    """A file that sets every general key is taken at its word."""
+    config = configured(
         """
         [server]
         port = 8080
         clients = "key"
-        default_provider = "kimi"
+        default_provider = "minimax"
         drain_seconds = 1.5
         idle_seconds = 60
         max_body = "1 MiB"
@@ -56,42 +46,44 @@ def test_every_key() -> None:
         [network]
         proxy = "http://ada:secret@proxy.lan:3128"
         ca_file = "~/ca.pem"
-        [providers.kimi]
-        region = "global"
-        headers = { X-Msh-Platform = "kimi_cli", X-Msh-Device-Name = "" }
-        models = { primary = "k3", fast = "kimi-for-coding" }
         """
     )
     assert (config.server.port, config.server.clients, config.log_level) == (8080, "key", "debug")
     assert (config.server.drain_seconds, config.server.idle_seconds) == (1.5, 60.0)
     assert (config.server.max_body, config.server.body_budget) == (1 << 20, 2_000_000)
     assert config.server.hosts == ("box.lan", "box.lan:8080", "[fd00::1]:80")
+    assert config.server.default_provider == "minimax"
     assert config.network.proxy == "http://ada:secret@proxy.lan:3128"
     assert config.network.ca_file == "/home/ada/ca.pem"
-    assert config.kimi.region == "global"
-    assert config.kimi.headers == {"X-Msh-Platform": "kimi_cli", "X-Msh-Device-Name": ""}
-    assert (config.kimi.models.primary, config.kimi.models.fast) == ("k3", "kimi-for-coding")
-    assert not {place for place in config.origins.values() if not place.startswith(FILE)}
+    general = {k: v for k, v in config.origins.items() if not k.startswith("providers.")}
+    assert not {place for place in general.values() if not place.startswith(FILE)}
 
 
-def test_one_model_alone() -> None:
-    """Naming the primary model leaves the fast one as it was."""
-    models = parsed('providers.kimi.models.primary = "k3"').kimi.models
-    assert (models.primary, models.fast) == ("k3", "kimi-k2.5")
+def test_an_alias_by_default() -> None:
+    """The default provider may be called by its other name."""
+    assert configured("server.default_provider = 'zai'").server.default_provider == "glm"
 
 
-def test_secrets_in_repr() -> None:
-    """A configuration that ends in a traceback shows neither proxy password nor header value."""
-    config = parsed(
-        'network.proxy = "http://ada:hunter2@p:1"\nproviders.kimi.headers = { A = "hunter2" }'
+def test_secrets() -> None:
+    """Neither a traceback nor an entry has a proxy's password, a header or words of a command."""
+    config = configured(
+        'network.proxy = "http://ada:hunter2@p:1"\n'
+        "[providers.kimi]\n"
+        'headers = { A = "hunter2" }\nproxy = "http://ada:hunter2@p:1"\n'
+        "[providers.minimax]\n"
+        'key = [{ command = ["pass", "hunter2"] }, { env = "M" }]\n'
     )
     assert "hunter2" not in repr(config)
+    shown = {".".join(entry.path): entry.shown for entry in config.entries}
+    assert shown["network.proxy"] == "http://***@p:1"
+    assert shown["providers.kimi.headers"] == {"A": "***"}
+    assert shown["providers.minimax.key"] == [{"command": ["pass", "***"]}, {"env": "M"}]
 
 
 def test_values_are_frozen() -> None:
     """Nobody changes a configuration in force; a reload makes another."""
     with pytest.raises(FrozenInstanceError):
-        parsed("").server.port = 1  # type: ignore[misc]
+        configured().server.port = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +92,7 @@ def test_values_are_frozen() -> None:
         ("BRIDGE_PORT", "8080", 8080),
         ("BRIDGE_CLIENTS", "any", "any"),
         ("BRIDGE_DRAIN_SECONDS", "2.5", 2.5),
-        ("BRIDGE_DEFAULT_PROVIDER", "kimi", "kimi"),
+        ("BRIDGE_DEFAULT_PROVIDER", "glm", "glm"),
         ("BRIDGE_MAX_BODY", "1 MiB", 1 << 20),
         ("BRIDGE_BODY_BUDGET", "100000000", 100_000_000),
         ("BRIDGE_IDLE_SECONDS", "5", 5.0),
@@ -108,19 +100,20 @@ def test_values_are_frozen() -> None:
 )
 def test_variable_of_each_scalar(variable: str, text: str, value: object) -> None:
     """Each scalar of the server has a variable that is called BRIDGE_ and its name."""
-    server = parsed("", {variable: text}).server
+    server = configured("", {variable: text}).server
     assert getattr(server, variable.removeprefix("BRIDGE_").lower()) == value
 
 
 def test_byte_order_mark() -> None:
     """The mark that some editors put first does no harm."""
-    assert parsed("\ufeff[server]\nport = 5").server.port == 5
+    assert configured("\ufeff[server]\nport = 5").server.port == 5
 
 
 def test_home_in_a_path_without_a_home() -> None:
     """A path under ~ needs a home folder, and the complaint says so."""
+    text = "network.ca_file = '~/ca.pem'"
     with pytest.raises(ConfigError, match="HOME is not set"):
-        parse("network.ca_file = '~/ca.pem'", file=FILE, environment={}, options={})
+        parse(text, file=FILE, environment={}, options={}, catalogue=catalogue())
 
 
 _NAMES = (
@@ -132,25 +125,57 @@ _NAMES = (
     "kimi",
     "models",
     "headers",
+    "key",
+    "env",
     "x",
     "[server]",
+    "[providers.x]",
 )
 _MARKS = ("[", "]", "[[", "]]", "{", "}", "=", ",", ".", "#", " ", "\n", "\r\n", "\\", "\x00")
-_TEXTS = ("'", '"', "'''", '"""', "'key'", "\u00e9", "\ufeff")
+_TEXTS = ("'", '"', "'''", '"""', "'key'", "'https://h'", "\u00e9", "\ufeff")
 _NUMBERS = ("1", "-1", "0x1f", "1.5", "nan", "true", "1979-05-27")
 WORDS = st.sampled_from(_NAMES + _MARKS + _TEXTS + _NUMBERS)
+_FIELDS = sorted({path.rpartition(".")[2] for path in configured().origins})
+_VALUES = ("1", "true", "'a'", "'https://h/v1'", "[]", "['a']", "{}", "{env='A'}", "[{file='/a'}]")
+#: Tables of providers with any value behind any field: valid TOML that is almost right.
+_ROWS = st.dictionaries(
+    st.sampled_from(("kimi", "glm", "zai", "new", "health", "mini max")),
+    st.dictionaries(st.sampled_from(_FIELDS), st.sampled_from(_VALUES)),
+).map(
+    lambda rows: "\n".join(
+        f'[providers."{name}"]\n' + "\n".join(f"{key} = {value}" for key, value in fields.items())
+        for name, fields in rows.items()
+    )
+)
 
 
 @given(
-    st.one_of(st.text(), st.lists(WORDS, max_size=40).map(" ".join), st.lists(WORDS).map("".join))
+    st.one_of(
+        st.text(),
+        st.lists(WORDS, max_size=40).map(" ".join),
+        st.lists(WORDS).map("".join),
+        _ROWS,
+    )
 )
 def test_any_text(text: str) -> None:
     """Whatever the text, it becomes a configuration or a complaint that names a line."""
     try:
-        said = str(parsed(text).server.port)
+        said = str(configured(text).server.port)
     except ConfigError as error:
         said = str(error)
-    assert all(line.startswith(f"{FILE}:") or 1 <= int(line) <= 65535 for line in said.split("\n"))
+    count = len(text.splitlines()) or 1
+    for line in said.split("\n"):
+        place, _, rest = line.removeprefix(f"{FILE}:").partition(": ")
+        assert 1 <= int(place) <= (max(count, text.count("\n") + 1) if rest else 65535)
+
+
+@given(st.dictionaries(st.sampled_from(("KIMI_CODE_BASE_URL", "BRIDGE_PORT")), st.text()))
+def test_any_variable(environment: Mapping[str, str]) -> None:
+    """Whatever a variable holds, it counts or is complained of by its name."""
+    try:
+        configured("", environment)
+    except ConfigError as error:
+        assert all(line.split(":")[0] in environment for line in str(error).split("\n"))  # noqa: PT017
 
 
 def test_paths() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import BridgeError, ConfigError
-from bridge.service.settings import load
+from bridge.service.settings import catalogue, load
 
 
 def test_no_file_is_a_good_configuration(home: Path) -> None:
@@ -63,3 +63,60 @@ def test_root_in_somebody_elses_home(home: Path) -> None:
     os.chown(home, 65534, 65534)
     with pytest.raises(BridgeError, match="without sudo"):
         load({})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[network]\nca_file = '{}'\n", "c.toml:2: network.ca_file: {} does not exist: mend"),
+        ("[providers.glm]\nca_file = '{}'", "c.toml:2: providers.glm.ca_file: {} does not exist"),
+    ],
+)
+def test_a_file_of_authorities_must_exist(home: Path, text: str, said: str) -> None:
+    """A file that is missing is told at once, by line and key, and not at the first request."""
+    file, authorities = home / "c.toml", home / "ca.pem"
+    file.write_text(text.format(authorities))
+    with pytest.raises(ConfigError) as caught:
+        load({"config": str(file)})
+    assert said.format(authorities) in str(caught.value)
+    authorities.touch()
+    load({"config": str(file)})
+
+
+def test_all_missing_files_at_once(home: Path) -> None:
+    """Each missing file has a line of its own, as every other mistake has."""
+    file = home / "c.toml"
+    file.write_text("network.ca_file = '/nope/1'\nproviders.kimi.ca_file = '/nope/2'\n")
+    with pytest.raises(ConfigError) as caught:
+        load({"config": str(file)})
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        "network.ca_file",
+        "providers.kimi.ca_file",
+    ]
+
+
+def test_a_wrong_edit_is_refused_whole(home: Path) -> None:
+    """Settings read again are the whole file's or none: the old ones stay as they were."""
+    file = home / "c.toml"
+    file.write_text("[providers.glm]\ntitle = 'one'\n")
+    settings = load({"config": str(file)})
+    file.write_text("[providers.glm]\ntitle = 'two'\nauth = 'none'\n")
+    with pytest.raises(ConfigError, match=r"c.toml:3: providers.glm.auth"):
+        settings.reread()
+    assert settings.config.providers["glm"].title == "one"
+
+
+def test_what_a_reload_does_not_bring_about(home: Path) -> None:
+    """Only another port needs a restart; rows and limits do not."""
+    file = home / "c.toml"
+    file.write_text("[server]\nport = 1001\n")
+    old = load({"config": str(file)})
+    file.write_text("[server]\nport = 1001\nhosts = ['h']\n[providers.kimi]\nregion='global'\n")
+    assert old.restart_needed(old.reread()) == ()
+    file.write_text("[server]\nport = 1002\n")
+    assert old.restart_needed(old.reread()) == ("server.port",)
+
+
+def test_the_catalogue_is_installed() -> None:
+    """The catalogue comes with the package."""
+    assert "[providers.kimi]" in catalogue()
