@@ -7,6 +7,7 @@ and ``cli`` words it for a shell, both from the attributes set here::
     ├─ ConfigError                 the configuration cannot be used            exit 78
     ├─ UsageError                  the words on the command line make no sense exit 2
     ├─ LoginError
+    │  ├─ KeyRequired              no key is found, or what is found is none   401, exit 150
     │  ├─ LoginRequired            no credential, or the refresh was refused   401, exit 150
     │  ├─ LoginDenied              the person said no
     │  └─ LoginExpired             nobody approved in time
@@ -65,6 +66,10 @@ class LoginError(BridgeError):
     status = 401
     kind = "authentication_error"
     exit_code = 150
+
+
+class KeyRequired(LoginError):
+    """No place has a key for a provider, or what stands there is none."""
 
 
 class LoginRequired(LoginError):

@@ -1,22 +1,26 @@
-"""The verbs about a login: login, logout, token, up. They work with and without a daemon."""
+"""The verbs about a credential: login, logout, token, up. They work with and without a daemon."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 from bridge.clock import SystemClock
 from bridge.commands import daemon
-from bridge.errors import LoginRequired
+from bridge.errors import KeyRequired, LoginRequired, UsageError
 from bridge.network import Client, outbound
 from bridge.oauth.grant import Invitation, Wait
-from bridge.service.house import Account
-from bridge.service.probe import probe
+from bridge.providers import Auth, OAuth, Provider
+from bridge.service.account import Account
+from bridge.service.catalogue import named, rows
+from bridge.service.probe import LOGIN_NEEDED, SERVING, Answer, probe
 from bridge.service.settings import Settings, load
 
 Options = Mapping[str, object]
@@ -38,29 +42,56 @@ def token(options: Options) -> int:
     return 0
 
 
-def up(options: Options) -> int:
-    """Start the daemon if none of ours answers, then log in if that is needed and can be done."""
+def up(provider: str, options: Options) -> int:
+    """Start the daemon if none of ours answers, then see to the credential of *provider*.
+
+    Where a login is needed and there is a terminal, it is gone through; of a key is said what to
+    do.
+    """
     settings = load(options)
+    row = named(rows(settings, {}), provider)
     where = (str(settings.paths.pid_file), settings.config.server.port)
-    code = probe(*where, provider="kimi").code
-    if code not in {0, 150}:
+    answer = probe(*where, provider=row.name)
+    if answer.code not in {SERVING, LOGIN_NEEDED}:
         if started := daemon.start(options):
             return started
-        code = probe(*where, provider="kimi").code
-    if code != 150:
-        return code
+        answer = probe(*where, provider=row.name)
+    if answer.code != LOGIN_NEEDED:
+        return answer.code
+    if row.auth is not Auth.OAUTH:
+        raise KeyRequired(_problem(row, answer))
     if not sys.stdin.isatty():
-        raise LoginRequired("Kimi login needed: run: bridge login")
+        raise LoginRequired(f"{row.title} login needed: run: bridge login")
     return asyncio.run(_login(settings, browser=True))
+
+
+def _problem(row: Provider, answer: Answer) -> str:
+    """Return what the daemon, whose environment counts, finds wrong with the key of *row*."""
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return str(json.loads(answer.document)["providers"][row.name]["problem"])
+    return f"{row.name} has no key that the daemon knows of: run: bridge --restart"
+
+
+def _kimi(settings: Settings) -> OAuth:
+    row = rows(settings, {})["kimi"]
+    if row.auth is not Auth.OAUTH or row.oauth is None:
+        raise UsageError(
+            "kimi has a key in this configuration and no login: "
+            'see bridge providers, or write auth = "oauth" under [providers.kimi]'
+        )
+    return row.oauth
 
 
 @contextlib.asynccontextmanager
 async def _account(settings: Settings) -> AsyncIterator[Account]:
+    oauth = _kimi(settings)
     # What goes wrong is told by the one line with which the command ends.
     logging.getLogger().addHandler(logging.NullHandler())
-    network = settings.config.network
-    client = Client(outbound(settings.environment, network.proxy, network.ca_file))
-    account = Account(settings, client, SystemClock())
+    network, providers = settings.config.network, settings.config.providers
+    client = Client(
+        outbound(settings.environment, network.proxy, network.ca_file, providers.values())
+    )
+    account = Account(oauth, Path(settings.paths.kimi_share), client, SystemClock())
     try:
         yield account
     finally:

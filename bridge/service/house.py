@@ -8,7 +8,8 @@ request under way.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,62 +17,18 @@ from bridge import __version__, peer
 from bridge.clock import Clock
 from bridge.credentials.device import Device
 from bridge.credentials.invitation import Desk
-from bridge.credentials.keeper import Keeper
 from bridge.credentials.login import Login
-from bridge.credentials.refresh import Refresh
-from bridge.credentials.rotating import OAuthSource
-from bridge.credentials.store import Store
 from bridge.errors import ConfigError
 from bridge.network import Client, Outbound, outbound
-from bridge.oauth.endpoint import HttpEndpoint
-from bridge.providers import OAuth, Provider
+from bridge.providers import Provider
 from bridge.proxy.guard import Clients, Policy
 from bridge.proxy.rewrite import Routes
 from bridge.proxy.server import FrontDoor, Limits, Passage
-from bridge.service.catalogue import kimi_row
+from bridge.service import log as logs
+from bridge.service.account import credential_file
+from bridge.service.catalogue import rows
 from bridge.service.settings import Settings
-
-
-class Account:
-    """The Kimi account of this user: its row, its file, and what is done with both.
-
-    Works inside a running event loop, in the daemon and in a single command alike.
-    """
-
-    def __init__(self, settings: Settings, client: Client, clock: Clock) -> None:
-        self.device = Device(Path(settings.paths.kimi_share) / "device_id")
-        self.provider = kimi_row(settings, self.device.headers())
-        credentials = Path(settings.paths.kimi_share) / "credentials"
-        self.store = Store(credentials / "kimi-code.json", clock)
-        self._clock = clock
-        self._endpoint = HttpEndpoint(client)
-        self.source = OAuthSource(
-            store=self.store,
-            refresh=Refresh(
-                store=self.store,
-                oauth=_oauth(self.provider),
-                endpoint=self._endpoint,
-                clock=clock,
-                headers=self.device.grant_headers,
-            ),
-            clock=clock,
-        )
-
-    def login(self) -> Login:
-        """Return a new device flow."""
-        return Login(
-            store=self.store,
-            oauth=_oauth(self.provider),
-            endpoint=self._endpoint,
-            clock=self._clock,
-            device=self.device,
-        )
-
-
-def _oauth(provider: Provider) -> OAuth:
-    if provider.oauth is None:
-        raise ConfigError(f"{provider.name} has no authorization server")
-    return provider.oauth
+from bridge.service.sources import Sources, told
 
 
 class House:
@@ -86,10 +43,14 @@ class House:
         self._clock = clock
         self._started_at = clock.monotonic()
         self._can_tell = peer.can_tell()
-        self._client = Client(_outbound(settings))
-        self.account = Account(settings, self._client, clock)
-        self.desk = Desk(self.account.login, clock)
-        self._passage = self._compose()
+        self._device = Device(Path(settings.paths.kimi_share) / "device_id")
+        known = self._rows(settings)
+        self._client = Client(_outbound(settings, known.values()))
+        self._sources = Sources(self._client, clock)
+        self._passage = replace(
+            self._compose(settings, known), sources=self._sources.adopt(known, settings)
+        )
+        self.desk = Desk(self._login, clock)
         self.front_door = FrontDoor(
             passage=lambda: self._passage,
             client=self._client,
@@ -99,62 +60,83 @@ class House:
             ready=self.ready,
             invite=self._invite,
             peer_uid=peer_uid,
+            tell=logs.info,
         )
-        self.keeper = Keeper(self.account.source, clock, lambda: self.front_door.last_request)
 
     def adopt(self, settings: Settings) -> None:
         """Let *settings* count from the next request on.
 
         Raises ``ConfigError`` and keeps the old ones where they cannot be used.
         """
-        provider = kimi_row(settings, self.account.device.headers())
-        self._client.retune(_outbound(settings))
-        self.account.provider = provider
+        known = self._rows(settings)
+        way_out = _outbound(settings, known.values())
+        passage = self._compose(settings, known)
+        self._client.retune(way_out)
+        # From here on nothing is refused.
         self._settings = settings
-        self._passage = self._compose()
+        self._passage = replace(passage, sources=self._sources.adopt(known, settings))
+
+    async def keep(self) -> None:
+        """Keep the login fresh ahead of time, while there is one in force; run until cancelled."""
+        await self._sources.keep(lambda: self.front_door.last_request)
 
     async def credential_changed(self) -> None:
         """Take note that the credential file is another: the device may have got its id by now."""
         self.adopt(self._settings)
-        if self.account.source.condition().ready:
+        account = self._sources.account
+        if account is not None and account.source.condition().ready:
             await self.desk.close()
 
     def health(self) -> Mapping[str, object]:
-        """Return the health document: how every provider is doing, and no secret."""
-        condition = self.account.source.condition()
-        row: dict[str, object] = {"ready": condition.ready, "auth": str(self.account.provider.auth)}
-        if condition.remaining is not None:
-            row["expires_in_seconds"] = round(condition.remaining)
-        if condition.refreshed_at is not None:
-            row["refreshed_at"] = round(condition.refreshed_at)
-        if condition.problem:
-            row["problem"] = condition.problem
-        healthy = condition.ready and not condition.problem
+        """Return the health document: how every provider is doing, and no secret.
+
+        The whole is "ok" when the default provider is ready and nothing is odd about it. Nothing
+        is asked and no command is run for it.
+        """
+        passage = self._passage
+        providers = {
+            row.name: told(row, passage.sources.get(row.name))
+            for row in passage.routes.providers.values()  # under each of its names
+        }
+        default = providers[passage.routes.default.name]
+        healthy = default["ready"] and "problem" not in default
         return {
             "status": "ok" if healthy else "degraded",
             "version": __version__,
             "pid": os.getpid(),
             "uptime_seconds": round(self._clock.monotonic() - self._started_at),
             "streams": self.front_door.live,
-            "providers": {self.account.provider.name: row},
+            "providers": providers,
         }
 
     def ready(self, provider: str) -> bool | None:
-        """Say whether *provider*'s credential is usable; ``None`` for a provider nobody knows."""
-        if provider != self.account.provider.name:
+        """Say whether the credential of *provider*, by any of its names, is usable.
+
+        ``None`` for a provider nobody knows.
+        """
+        row = self._passage.routes.providers.get(provider)
+        if row is None:
             return None
-        return self.account.source.condition().ready
+        return bool(told(row, self._passage.sources.get(row.name))["ready"])
 
     async def close(self) -> None:
         """Finish what must not be cut short, then close every connection."""
         await self.desk.close()
-        await self.account.source.settle(leaving=True)
+        await self._sources.settle()
         await self._client.close()
+
+    @property
+    def credential(self) -> Path:
+        """The file of the login, whether or not there is one in force."""
+        return credential_file(Path(self._settings.paths.kimi_share))
 
     @property
     def clients(self) -> Clients:
         """How callers prove themselves: as configured, or as well as the kernel lets them."""
-        chosen = cast("Clients | None", self._settings.config.server.clients)
+        return self._clients(self._settings)
+
+    def _clients(self, settings: Settings) -> Clients:
+        chosen = cast("Clients | None", settings.config.server.clients)
         if chosen == "same-user" and not self._can_tell:
             raise ConfigError(
                 'server.clients: this system does not tell whose socket it is: write "key"'
@@ -162,27 +144,32 @@ class House:
         return chosen or ("same-user" if self._can_tell else "key")
 
     async def _invite(self, provider: str) -> str:
-        del provider  # one account so far
+        del provider  # one login so far
         return await self.desk.sentence()
 
-    def _compose(self) -> Passage:
-        server, provider = self._settings.config.server, self.account.provider
-        return Passage(
-            routes=Routes.of([provider], default=server.default_provider),
-            sources={provider.name: self.account.source},
-            policy=Policy(
-                port=self._port,
-                hosts=frozenset(server.hosts),
-                clients=self.clients,
-                key=self._key,
-                uid=os.getuid(),
-            ),
-            limits=Limits(
-                max_body=server.max_body,
-                body_budget=server.body_budget,
-                idle_seconds=server.idle_seconds,
-            ),
+    def _login(self) -> Login:
+        return self._sources.in_force().login()
+
+    def _rows(self, settings: Settings) -> Mapping[str, Provider]:
+        return rows(settings, self._device.headers())
+
+    def _compose(self, settings: Settings, known: Mapping[str, Provider]) -> Passage:
+        """Return what is to be in force, but for the sources."""
+        server = settings.config.server
+        routes = Routes.of(known.values(), default=server.default_provider)
+        policy = Policy(
+            port=self._port,
+            hosts=frozenset(server.hosts),
+            clients=self._clients(settings),
+            key=self._key,
+            uid=os.getuid(),
         )
+        limits = Limits(
+            max_body=server.max_body,
+            body_budget=server.body_budget,
+            idle_seconds=server.idle_seconds,
+        )
+        return Passage(routes, {}, policy, limits)
 
 
 def peer_uid(local: tuple[str, int], remote: tuple[str, int]) -> int | None:
@@ -191,6 +178,6 @@ def peer_uid(local: tuple[str, int], remote: tuple[str, int]) -> int | None:
     return owner.uid if owner is not None and owner.inode else None
 
 
-def _outbound(settings: Settings) -> Outbound:
+def _outbound(settings: Settings, providers: Iterable[Provider]) -> Outbound:
     network = settings.config.network
-    return outbound(settings.environment, network.proxy, network.ca_file)
+    return outbound(settings.environment, network.proxy, network.ca_file, providers)

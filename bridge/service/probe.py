@@ -171,7 +171,7 @@ def _judge(reply: bytes, record: Record, provider: str | None) -> Answer:
     if provider is None or ready == "yes":
         return Answer(SERVING, serving, document)
     if ready == "no":
-        line = f"{serving}, but {provider} needs a login or key: run: bridge login {provider}"
+        line = f"{serving}, but {provider} needs a login or key: run: bridge up {provider}"
     else:
         line = f"{serving}, but it cannot say whether {provider} is usable: see: bridge providers"
     return Answer(LOGIN_NEEDED, line, document)

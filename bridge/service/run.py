@@ -13,18 +13,22 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from bridge import __version__
 from bridge.clock import Clock
 from bridge.errors import BridgeError
 from bridge.service import log as logs
 from bridge.service.house import House
+from bridge.service.limits import allow_descriptors
 from bridge.service.memory import settle_allocator, settle_collector
 from bridge.service.reload import changes
 from bridge.service.settings import Settings
 
 log = logging.getLogger("bridge")
+
+#: How many may wait at the door while the daemon is busy; who finds it full tries again after 1 s.
+BACKLOG: Final = 1024
 
 
 def run(
@@ -42,6 +46,7 @@ def run(
     dropped; the caller frees the PID file.
     """
     settle_allocator()
+    allow_descriptors()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(Daemon(settings, key=key, instance=instance, clock=clock).live(sockets, ready))
 
@@ -98,9 +103,10 @@ class Daemon:
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._reread, house)
         servers = [
-            await loop.create_server(house.front_door, sock=listening) for listening in sockets
+            await loop.create_server(house.front_door, sock=listening, backlog=BACKLOG)
+            for listening in sockets
         ]
-        self._tend("keeper", house.keeper.keep())
+        self._tend("keeper", house.keep())
         self._tend("watcher", self._watch(house))
         return servers
 
@@ -138,7 +144,7 @@ class Daemon:
         self._stop.set()
 
     async def _watch(self, house: House) -> None:
-        config, credential = self._settings.paths.config, str(house.account.store.path)
+        config, credential = self._settings.paths.config, str(house.credential)
         async for changed in changes([config, credential]):
             if config in changed:
                 self._reread(house)
@@ -152,8 +158,8 @@ class Daemon:
         except BridgeError as error:
             log.error("configuration not reloaded, the old one stays reason=%s", error)
             return
-        if settings.config.server.port != self._settings.config.server.port:
-            log.warning("listen port not changed: that needs a restart (bridge --restart)")
+        for key in self._settings.restart_needed(settings):
+            log.warning("%s not changed: that needs a restart (bridge --restart)", key)
         self._settings = settings
         logs.set_level(settings.config.log_level)
         log.info("configuration reloaded file=%s", settings.paths.config)

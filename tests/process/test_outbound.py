@@ -267,3 +267,29 @@ def test_a_reload_changes_the_way_out(
     machine.until(lambda: "configuration reloaded" in machine.log)
     assert machine.ask()[0] == 200
     assert tunnels(proxy) == {API}
+
+
+def test_one_provider_goes_its_own_way(
+    machine: World, authority: CertificateAuthority, company: Company, loop: Loop
+) -> None:
+    """A proxy and an authority of one row serve its traffic alone, and a reload changes them."""
+    proxy = TunnelProxy(company.port)
+    loop.does(proxy.__aenter__())
+    machine.variables["MINIMAX_API_KEY"] = machine.authorization.seed()["access_token"]
+    row = f'[providers.minimax]\nanthropic = "https://{NAME}/coding"\n'
+    own = f'{row}proxy = "{proxy.url}"\nca_file = "{authority.file}"\n'
+    machine.configure(own)
+    machine.log_in()
+    machine.start()
+    assert machine.ask()[0] == 200
+    assert not proxy.tunnels
+    assert machine.ask("/minimax/v1/messages")[0] == 200
+    assert tunnels(proxy) == {API}
+    machine.configure(row)
+    machine.until(lambda: machine.log.count("configuration reloaded") == 1)
+    assert machine.ask("/minimax/v1/messages")[0] == 502
+    machine.configure(own)
+    machine.until(lambda: machine.log.count("configuration reloaded") == 2)
+    assert machine.ask("/minimax/v1/messages")[0] == 200
+    assert all("PROXYsecret" not in text for text in (machine.log, *machine.outputs))
+    loop.does(proxy.__aexit__())

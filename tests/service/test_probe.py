@@ -68,7 +68,7 @@ def test_a_daemon_that_answers_serves(path: str, free_port: int) -> None:
     ("ready", "code", "said"),
     [
         ("yes", SERVING, "serving on"),
-        ("no", LOGIN_NEEDED, "but kimi needs a login or key: run: bridge login kimi"),
+        ("no", LOGIN_NEEDED, "but kimi needs a login or key: run: bridge up kimi"),
         ("unknown", LOGIN_NEEDED, "but it cannot say whether kimi is usable"),
     ],
 )
