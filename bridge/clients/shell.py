@@ -1,134 +1,134 @@
 """Writes the shell functions that start an agent through bridge: ``claude-kimi`` and its kin.
 
-Pure: paths and values in, text for ``eval "$(bridge shell-init zsh)"`` out. A function changes
-nothing in the shell that calls it: the client's environment is made in a subshell, which the
-client then replaces, so that job control, signals and exit codes are the client's own. The caller
-key is read by the shell itself at that moment and is in nobody's argument list.
+Pure: paths and rows in, text for ``eval "$(bridge shell-init zsh)"`` out. A function changes
+nothing in the shell that calls it: in bash and zsh the client's environment is made in a subshell,
+which the client then replaces, so that job control, signals and exit codes are the client's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from shlex import quote
 from typing import Final, Literal
 
-from bridge.clients.claude import (
-    KEY_VARIABLE,
-    LOOPBACK,
-    NO_KEY,
-    NO_PROXY_VARIABLES,
-    Environment,
-    environment,
-)
+from bridge.clients import claude, codex, completion, fish, opencode, sh
 from bridge.providers import Provider
 
-Shell = Literal["bash", "zsh"]
+Shell = Literal["bash", "zsh", "fish"]
 
 #: The names that the program is installed under.
 PROGRAMS: Final = ("bridge", "kimi-bridge")
-COMMANDS: Final = ("login", "logout", "token", "up", "shell-init", "demo")
-OPTIONS: Final = (
-    *("--foreground", "--check", "--stop", "--restart", "--reload"),
-    *("--config", "--pid-file", "--port", "--log-level", "--json", "--help", "--version"),
-)
 
 #: The inner function is what a list of jobs shows once the client is suspended: one line.
-_FUNCTION: Final = """\
+_CLAUDE: Final = """\
 unalias claude-{name} 2>/dev/null || :
 function claude-{name} {{
 {options}\
   {bridge} --check {name} >/dev/null 2>&1 || {bridge} up {name} >&2 || return
-  (_bridge-claude-{name} "$@")
+  (__bridge-claude-{name} "$@")
 }}
-function _bridge-claude-{name} {{
+function __bridge-claude-{name} {{
   {{ set +x; }} 2>/dev/null
-  unset {unset}
-  {key}=
-  if [ -r {key_file} ]; then {key}=$(<{key_file}); fi
-  export {key}="${{{key}:-{no_key}}}"
-{exports}
+{lines}
   if ! {search} claude >/dev/null && [ -x "${{HOME:-}}/.claude/local/claude" ]; then
     exec "$HOME/.claude/local/claude" "$@"
   fi
+  unset -f claude 2>/dev/null || :
   exec claude "$@"
 }}
 """
-
-_OLD_NAMES: Final = """\
-unalias kimi-proxy kimi-token 2>/dev/null || :
-function kimi-proxy {{ {bridge} "$@"; }}
-function kimi-token {{ {bridge} token kimi "$@"; }}
+_SHORT: Final = """\
+unalias {name} 2>/dev/null || :
+function {name} {{ {words} "$@"; }}
+"""
+_FISH_CLAUDE: Final = """\
+function claude-{name} --wraps claude
+    {bridge} --check {name} >/dev/null 2>&1; or {bridge} up {name} >&2; or return
+{lines}
+    set -l __bridge_program claude
+    if not command -q claude; and test -x "$HOME/.claude/local/claude"
+        set __bridge_program "$HOME/.claude/local/claude"
+    end
+    {start}
+end
+"""
+_FISH_SHORT: Final = """\
+function {name} --wraps {wraps}; {words} $argv; end
 """
 
-_BASH_COMPLETION: Final = """\
-complete -W {words} {programs}
-"""
 
-_ZSH_COMPLETION: Final = """\
-if (( ${{+functions[compdef]}} )); then
-  function _bridge {{
-    if (( CURRENT == 2 )); then compadd -- {words}; else compadd -- {providers}; fi
-  }}
-  compdef _bridge {programs}
-fi
-"""
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The program as the functions call it, and where its daemon is.
 
-
-def functions(
-    shell: Shell, *, executable: str, key_file: str, address: str, providers: Sequence[Provider]
-) -> str:
-    """Return the text that defines a function for each of *providers*, and completion.
-
-    *executable* is this program and *key_file* the caller key, both by absolute path: what
-    ``PATH`` finds first may be another ``bridge``. *address* is the daemon's URL. Raises
-    ``ValueError`` for a relative path.
+    *program* is its command line, whose first word is an absolute path, as *key_file* is one: what
+    ``PATH`` finds first may be another ``bridge``. *address* is the daemon's URL, *key_needed* says
+    that callers must show the caller key.
     """
-    for path in (executable, key_file):
-        if not path.startswith("/"):
-            raise ValueError(f"{path!r} is relative: a shell function needs an absolute path")
-    bridge = quote(executable)
-    texts = [
-        _function(shell, bridge, key_file, provider.name, environment(address, provider))
-        for provider in providers
-    ]
-    texts.append(_OLD_NAMES.format(bridge=bridge))
-    texts.append(_completion(shell, [provider.name for provider in providers]))
+
+    program: Sequence[str]
+    key_file: str
+    address: str
+    key_needed: bool = False
+
+    def __post_init__(self) -> None:
+        for path in (self.program[0], self.key_file):
+            if not path.startswith("/"):
+                raise ValueError(f"{path!r} is relative: a shell function needs an absolute path")
+
+
+def functions(shell: Shell, bridge: Bridge, providers: Sequence[Provider]) -> str:
+    """Return the text that defines a function for each of *providers* and client, and completion.
+
+    A provider has one for each client that can work with it.
+    """
+    texts = [] if shell == "fish" else [sh.PREFER]
+    for provider in providers:
+        texts += _of_provider(shell, bridge, provider)
+    texts.append(_short(shell, "kimi-proxy", bridge.program))
+    texts.append(_short(shell, "kimi-token", [*bridge.program, "token", "kimi"]))
+    names = [name for provider in providers for name in (provider.name, *provider.aliases)]
+    texts.append(completion.text(shell, PROGRAMS, names))
     return "\n".join(texts)
 
 
-def _function(shell: Shell, bridge: str, key_file: str, name: str, settings: Environment) -> str:
-    return _FUNCTION.format(
-        name=name,
+def _of_provider(shell: Shell, bridge: Bridge, provider: Provider) -> Iterator[str]:
+    name = provider.name
+    if not claude.refusal(provider):
+        yield _claude(shell, bridge, provider)
+        for alias in provider.aliases:
+            yield _short(shell, f"claude-{alias}", [f"claude-{name}"], plain=True)
+    for client, room in (("codex", codex), ("opencode", opencode)):
+        if not room.refusal(provider):
+            for each in (name, *provider.aliases):
+                words = [*bridge.program, "run", name, "--", client]
+                yield _short(shell, f"{client}-{each}", words, wraps=client)
+
+
+def _claude(shell: Shell, bridge: Bridge, provider: Provider) -> str:
+    made = claude.environment(bridge.address, provider, key_needed=bridge.key_needed)
+    room = fish if shell == "fish" else sh
+    indent = "    " if shell == "fish" else "  "
+    return (_FISH_CLAUDE if shell == "fish" else _CLAUDE).format(
+        name=provider.name,
         # A zsh may be set up to split, glob and count in ways of its own.
         options="  emulate -L zsh\n" if shell == "zsh" else "",
-        bridge=bridge,
-        unset=" ".join(settings.unset),
-        key=KEY_VARIABLE,
-        key_file=quote(key_file),
-        no_key=NO_KEY,
+        bridge=_words(shell, bridge.program),
+        lines="\n".join(f"{indent}{line}" for line in room.launch(made, bridge.key_file)),
+        start=fish.start(made, "$__bridge_program $argv"),
         # Not "command -v": an alias is no program that could be executed.
         search="whence -p" if shell == "zsh" else "type -P",
-        exports="\n".join(f"  {line}" for line in _exports(settings)),
     )
 
 
-def _exports(settings: Environment) -> Iterable[str]:
-    for name, value in settings.fixed.items():
-        yield f"export {name}={quote(value)}"
-    for name, value in settings.preferred.items():
-        yield f'if [ -z "${{{name}:-}}" ]; then {name}={quote(value)}; fi; export {name}'
-    upper, lower = NO_PROXY_VARIABLES
-    yield f'export {upper}="${{{upper}:-${{{lower}:-}}}}"'
-    yield f'export {lower}="${{{lower}:-${upper}}}"'
-    for name in NO_PROXY_VARIABLES:
-        yield f"""[ "${name}" = '*' ] || {name}="${{{name}:+${name},}}{LOOPBACK}\""""
+def _short(
+    shell: Shell, name: str, words: Sequence[str], *, wraps: str = "", plain: bool = False
+) -> str:
+    template = _FISH_SHORT if shell == "fish" else _SHORT
+    shown = " ".join(words) if plain else _words(shell, words)
+    return template.format(name=name, words=shown, wraps=wraps or PROGRAMS[0])
 
 
-def _completion(shell: Shell, providers: Sequence[str]) -> str:
-    template = _BASH_COMPLETION if shell == "bash" else _ZSH_COMPLETION
-    words = [*COMMANDS, *OPTIONS]
-    return template.format(
-        words=quote(" ".join([*words, *providers])) if shell == "bash" else " ".join(words),
-        programs=" ".join(PROGRAMS),
-        providers=" ".join(providers),
-    )
+def _words(shell: Shell, words: Sequence[str]) -> str:
+    return " ".join(fish.quote(word) if shell == "fish" else quote(word) for word in words)

@@ -7,23 +7,35 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.clients.shell import PROGRAMS, Shell, functions
-from bridge.service.catalogue import kimi_row
-from bridge.service.settings import load
+from bridge import peer
+from bridge.clients.shell import PROGRAMS, Bridge, Shell, functions
+from bridge.service.catalogue import rows
+from bridge.service.settings import Settings, load
+
+Options = Mapping[str, object]
 
 
-def shell_init(shell: Shell, options: Mapping[str, object]) -> int:
+def shell_init(shell: Shell, options: Options) -> int:
     """Print the functions for *shell*, to be evaluated in its start-up file."""
     settings = load(options)
-    text = functions(
-        shell,
-        executable=executable(sys.argv[0]),
+    print(functions(shell, called(settings, options), list(rows(settings, {}).values())))
+    return 0
+
+
+def called(settings: Settings, options: Options) -> Bridge:
+    """Return the program as it can be called from anywhere, for the daemon that *options* mean."""
+    return Bridge(
+        program=[executable(sys.argv[0]), *_places(options)],
         key_file=settings.paths.key,
         address=f"http://127.0.0.1:{settings.config.server.port}",
-        providers=[kimi_row(settings, {})],
+        key_needed=key_needed(settings),
     )
-    print(text)
-    return 0
+
+
+def key_needed(settings: Settings) -> bool:
+    """Say whether callers have to show the caller key: as configured, or as the kernel can tell."""
+    chosen = settings.config.server.clients
+    return chosen == "key" or (chosen is None and not peer.can_tell())
 
 
 def executable(program: str) -> str:
@@ -35,3 +47,14 @@ def executable(program: str) -> str:
     if Path(program).name in PROGRAMS and (found := shutil.which(program)):
         return str(Path(found).absolute())
     return str(Path(sys.executable).with_name("kimi-bridge").absolute())
+
+
+def _places(options: Options) -> list[str]:
+    """Return the options that say which daemon is meant, as words."""
+    words = []
+    for name in ("config", "pid_file"):
+        if options.get(name):
+            words += [f"--{name.replace('_', '-')}", str(Path(str(options[name])).absolute())]
+    if options.get("port"):
+        words += ["--port", str(options["port"])]
+    return words

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anthropic import Anthropic, AuthenticationError
+from anthropic import Anthropic, APIStatusError, AuthenticationError
 
+from tests.agents.agency import OWN, agency
 from tests.world import World, world
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(60)]
@@ -56,3 +57,35 @@ def test_no_login(machine: World) -> None:
         client.messages.create(
             model="kimi-k2.5", max_tokens=10, messages=[{"role": "user", "content": "Hello"}]
         )
+
+
+def test_every_provider(tmp_path: Path) -> None:
+    """Each provider that speaks Messages answers through its prefix, whatever it is asked with."""
+    with agency(tmp_path) as house:
+        house.machine.start()
+        names = ("minimax", "deepseek", "glm", "openrouter", "my-gateway", "anthropic")
+        for name in names:
+            key = OWN if name == "anthropic" else "dummy"
+            with Anthropic(
+                base_url=f"{house.machine.url}/{name}", auth_token=key, api_key=None, max_retries=0
+            ) as client:
+                said = client.messages.create(
+                    model="m", max_tokens=10, messages=[{"role": "user", "content": "Hello"}]
+                )
+            assert said.content[0].type == "text"
+            assert said.content[0].text == "Hello from the upstream."
+            assert len(house.asked(name)) == 1
+
+
+def test_provider_without_messages(tmp_path: Path) -> None:
+    """A provider that does not speak Messages is told to be one, in the SDK's own error."""
+    with agency(tmp_path) as house:
+        house.machine.start()
+        with (
+            Anthropic(base_url=f"{house.machine.url}/cerebras", api_key="dummy") as client,
+            pytest.raises(APIStatusError, match="cerebras"),
+        ):
+            client.messages.create(
+                model="m", max_tokens=10, messages=[{"role": "user", "content": "Hello"}]
+            )
+        assert house.asked("cerebras") == []

@@ -14,19 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.agents.agency import agent, needs
 from tests.fakes.exchange import fingerprint
-from tests.world import World, claude_code, world
+from tests.world import World, world
 
-CLAUDE = claude_code()
-REQUIRED = bool(os.environ.get("BRIDGE_TEST_REQUIRE_AGENTS"))
+CLAUDE = agent("claude")
 
-pytestmark = [
-    pytest.mark.agents,
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(
-        CLAUDE is None and not REQUIRED, reason="Claude Code is not installed: .ci/claude-code"
-    ),
-]
+pytestmark = needs("claude")
 
 
 @pytest.fixture(name="machine")
