@@ -1,0 +1,1 @@
+"""From this machine to facts: reads, asks and measures, and changes nothing."""
