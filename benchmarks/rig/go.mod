@@ -1,0 +1,3 @@
+module bridge/benchmarks/rig
+
+go 1.19

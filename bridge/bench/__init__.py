@@ -1,0 +1,1 @@
+"""What bridge costs on this machine: the same requests with and without it, side by side."""
