@@ -24,7 +24,10 @@ from tests.fakes.credential import credential_file, write_credential
 from tests.fakes.upstream import UpstreamProcess
 
 #: What a developer's shell might have set, and no test wants to inherit.
-FOREIGN = ("ANTHROPIC_", "BRIDGE_", "CLAUDE_CODE_", "KIMI_", "XDG_")
+FOREIGN = (
+    *("ANTHROPIC_", "BRIDGE_", "CEREBRAS_", "CLAUDE_CODE_", "DEEPSEEK_", "GLM_", "KIMI_"),
+    *("MINIMAX_", "OPENROUTER_", "XDG_", "ZAI_"),
+)
 #: A second user of the machine, who owns nothing.
 NOBODY = 65534
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file"}
@@ -265,17 +268,10 @@ def world(folder: Path, **server: Any) -> Iterator[World]:
         yield whole
 
 
-def claude_code() -> str | None:
-    """Return the real Claude Code, where npm has put it for the tests."""
-    named = os.environ.get("BRIDGE_TEST_CLAUDE")
-    return named if named and Path(named).exists() else shutil.which("claude")
-
-
 __all__: Sequence[str] = (
     "NOBODY",
     "World",
     "belongs_to",
-    "claude_code",
     "free_port",
     "installed",
     "message",

@@ -16,6 +16,7 @@ LONG_MODULES = {
     "oauth/grant.py": "two grants of one vocabulary; splitting them would split the reply reader",
     "credentials/store.py": "one file, its lock and every message that names it",
     "credentials/rotating.py": "the life of a token is read in one place",
+    "proxy/visit.py": "every way that a request may take through the house, and every end",
     "service/pidfile.py": "claim, state and signal share one file format",
 }
 #: Rooms whose promises are tested elsewhere, each with the place.
@@ -24,9 +25,14 @@ TESTED_ELSEWHERE = {
     "clock.py": "fakes/test_clock.py",
     "errors.py": "house/test_errors.py",
     "credentials/source.py": "credentials/test_rotating.py",
+    "proxy/means.py": "proxy/test_visit.py",
+    "proxy/connections.py": "proxy/test_connection.py",
+    "wire/reader.py": "wire/test_connection.py",
     "commands/account.py": "process/test_login.py",
     "commands/daemon.py": "process/test_start.py",
     "commands/parser.py": "test_cli.py",
+    "commands/verbs.py": "test_cli.py",
+    "service/account.py": "process/test_login.py",
     "service/house.py": "process/test_start.py",
     "service/run.py": "process/test_signals.py",
 }
