@@ -24,7 +24,6 @@ KIMI_REGIONS: Final = MappingProxyType(
         "global": ("https://auth.kimi.ai", "https://api.kimi.ai/coding/v1"),
     }
 )
-KIMI_MODEL: Final = "kimi-k2.5"
 #: Public client id of the official CLIs (no secret, no PKCE, no scope), the same in both regions.
 KIMI_CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
 
@@ -197,39 +196,6 @@ def url_mistake(url: str) -> str:
             "(http:// is for loopback only)"
         )
     return f"{url!r} is no base URL: write https://HOST/PATH"
-
-
-def kimi(
-    environment: Mapping[str, str],
-    device_headers: Mapping[str, str],
-    *,
-    region: str = "cn",
-    models: Models | None = None,
-) -> Provider:
-    """Return the row of Kimi as *environment*, *region* and the device identity make it.
-
-    ``KIMI_CODE_OAUTH_HOST`` (else ``KIMI_OAUTH_HOST``) and ``KIMI_CODE_BASE_URL`` count as they
-    do for the official CLI: an empty value falls through to the default and a trailing slash is
-    dropped. Raises ``ConfigError`` when one of them is not a place for a credential.
-    """
-    default_host, default_base = KIMI_REGIONS[region]
-    host = environment.get("KIMI_CODE_OAUTH_HOST") or environment.get("KIMI_OAUTH_HOST")
-    host = (host or default_host).rstrip("/")
-    checked_url(host, "KIMI_CODE_OAUTH_HOST")
-    base = (environment.get("KIMI_CODE_BASE_URL") or default_base).rstrip("/")
-    checked_url(base, "KIMI_CODE_BASE_URL")
-    openai = base if base.endswith("/v1") else f"{base}/v1"
-    return Provider(
-        name="kimi",
-        title="Kimi",
-        auth=Auth.OAUTH,
-        surfaces=MappingProxyType(
-            {Dialect.ANTHROPIC: openai.removesuffix("/v1"), Dialect.OPENAI: openai}
-        ),
-        models=models or Models(primary=KIMI_MODEL, fast=KIMI_MODEL),
-        oauth=OAuth(host=host, client_id=KIMI_CLIENT_ID),
-        headers=MappingProxyType(dict(device_headers)),
-    )
 
 
 def with_headers(provider: Provider, headers: Mapping[str, str]) -> Provider:

@@ -24,11 +24,6 @@ def rows(settings: Settings, device_headers: Mapping[str, str]) -> Mapping[str, 
     )
 
 
-def kimi_row(settings: Settings, device_headers: Mapping[str, str]) -> Provider:
-    """Return the row of Kimi in force."""
-    return rows(settings, device_headers)["kimi"]
-
-
 def named(rows: Mapping[str, Provider], name: str) -> Provider:
     """Return the row of *rows* that *name*, which may be an alias, means.
 
