@@ -1,4 +1,4 @@
-"""Opens the one HTTP client through which login, refresh and traffic go out.
+"""Opens the one way out that login, refresh and traffic take.
 
 One place acts on outbound proxies, extra certificate authorities and pooling, so that a setting
 which holds for one of the three holds for all.
@@ -8,39 +8,39 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import SplitResult
-
-import aiohttp
-from yarl import URL
 
 from bridge.clock import Clock, SystemClock
 from bridge.errors import ConfigError
 from bridge.way import Outbound, outbound
+from bridge.wire.connection import Connection
+from bridge.wire.connector import Connector
+from bridge.wire.failure import Disconnected, Silent
+from bridge.wire.outbox import Outbox
 from bridge.wire.pool import Pool
 from bridge.wire.tls import Authorities, Context
 
 __all__ = ["Client", "Outbound", "outbound"]
 
 CONNECT_SECONDS: Final = 10.0
-READ_BUFFER: Final = 256 * 1024
 
 
 class Client:
-    """The outgoing HTTP client: pools of connections, and the settings they are opened with.
+    """The outgoing client: a pool of connections, and the settings they are opened with.
 
     Traffic goes through *pool*; login and refresh, a few requests an hour whose answers are read
-    whole, through :meth:`request`. Made inside a running event loop and closed with
-    :meth:`close`. Safe for concurrent use.
+    whole, each on a connection that :meth:`open` gives. *clock* is what all of them go by. Made
+    inside a running event loop and closed with :meth:`close`. Safe for concurrent use.
     """
 
     def __init__(self, outbound: Outbound, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
         self._tls = _authorities(outbound)
         self._outbound = outbound
-        self._session = _session()
-        self._retired: list[aiohttp.ClientSession] = []
-        self.pool = Pool(clock or SystemClock(), self._tls, _remembered(outbound))
+        self._outbox = Outbox()
+        self.pool = Pool(self.clock, self._tls, _remembered(outbound))
 
     def retune(self, outbound: Outbound) -> None:
         """Let requests from now on go out by *outbound*; those under way keep their connections.
@@ -51,69 +51,36 @@ class Client:
             return
         self._tls = _authorities(outbound)
         self._outbound = outbound
-        self._retired.append(self._session)
-        self._session = _session()
         self.pool.retune(self._tls, _remembered(outbound))
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: list[tuple[str, str]],
-        body: bytes,
-        idle_seconds: float | None,
-        connect_seconds: float = CONNECT_SECONDS,
-    ) -> aiohttp.ClientResponse:
-        """Send one request and return when the head of its answer is here.
+    async def open(self, url: SplitResult, connect_seconds: float = CONNECT_SECONDS) -> Connection:
+        """Return a new connection to the origin of *url*, for one request and to be closed then.
 
-        The URL goes out as it is, without re-encoding; redirects are not followed and nothing is
-        decompressed. *connect_seconds* bounds all that comes before the request (name, proxy,
-        connection, TLS), *idle_seconds* each silence before and after the head; there is no total
-        limit. Raises ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError``.
+        Never one that was kept: the server may close that just as the request goes out, and then
+        nobody knows whether a refresh token was spent. *connect_seconds* bounds all of it (name,
+        proxy, connection, TLS). Raises what :meth:`Connector.open` raises, or ``Disconnected``; no
+        request can have left then.
         """
-        target = URL(url, encoded=True)
-        return await self._session.request(
-            method,
-            target,
-            headers=headers,
-            data=body or None,
-            proxy=self._outbound.proxy_for(target),
-            ssl=self._tls.of((target.host or "", target.port or 0)),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=connect_seconds, sock_connect=None, sock_read=idle_seconds
-            ),
-        )
+        connector = Connector(self.clock, self._tls, connect_seconds)
+        made = partial(Connection, self.clock, _leave, self._outbox)
+        connection = await connector.open(url, self._outbound.route(url), made)
+        if not connection.usable:
+            raise Disconnected("closed")
+        return connection
 
     async def close(self) -> None:
-        """Close every connection; call once no request is under way."""
+        """Close every connection of the pool; call once no request is under way."""
         await self.pool.close()
-        for session in (*self._retired, self._session):
-            await session.close()
+
+
+def _leave(connection: Connection) -> None:
+    """Close *connection* although it could serve again."""
+    connection.fail(Silent("left"))
 
 
 def _remembered(outbound: Outbound) -> Callable[[SplitResult], SplitResult | None]:
     """Return the routes of *outbound*, worked out once for each URL of late."""
     return lru_cache(maxsize=256)(outbound.route)
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0,
-            # A kept connection may be closed by the server just as the request goes out, and then
-            # nobody knows whether a refresh token was spent.
-            force_close=True,
-            ttl_dns_cache=60,
-        ),
-        auto_decompress=False,
-        read_bufsize=READ_BUFFER,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        max_line_size=64 * 1024,
-        max_field_size=64 * 1024,
-    )
 
 
 def _authorities(outbound: Outbound) -> Authorities:

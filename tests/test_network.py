@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
+import socket
 import ssl
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
 
 from bridge.errors import ConfigError
 from bridge.network import Client, Outbound, _tls, outbound
 from bridge.providers import Auth, Dialect, Models, Provider
 from bridge.wire.connection import Connection
+from bridge.wire.failure import ConnectTimeout, Disconnected, ProxyRefused
+from bridge.wire.whole import Question
+from bridge.wire.whole import ask as asked
+from tests.fakes.clock import FakeClock
 from tests.fakes.exchange import Exchange
 from tests.fakes.loopback import LoopbackServer
 from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
@@ -30,9 +36,6 @@ class Echo(LoopbackServer):
             await exchange.answers(200, {"content-encoding": "gzip"}, gzip.compress(b"plain"))
         elif path == "/elsewhere":
             await exchange.answers(302, {"location": f"{self.url}/", "set-cookie": "a=b"})
-        elif path == "/silent":
-            await exchange.abandoned()
-            exchange.breaks()
         else:
             await exchange.answers(200, {}, b"here")
 
@@ -45,18 +48,23 @@ class TlsEcho(TlsServer, Echo):
         self.context = authority.server_context
 
 
-async def ask(client: Client, url: str, **options: float) -> tuple[int, bytes]:
-    """Post to *url* and return status and body."""
-    response = await client.request(
-        "POST",
-        url,
-        headers=[("X-One", "1"), ("X-One", "2")],
-        body=b"body",
-        idle_seconds=options.get("idle_seconds", 5.0),
-        connect_seconds=options.get("connect_seconds", 5.0),
+async def ask(client: Client, url: str, connect_seconds: float = 5.0) -> tuple[int, bytes]:
+    """Post to *url* as login and refresh do, and return status and body."""
+    return await answered(client, await client.open(urlsplit(url), connect_seconds), url)
+
+
+async def answered(client: Client, connection: Connection, url: str) -> tuple[int, bytes]:
+    """Post to *url* on *connection* and return status and body."""
+    question = Question("POST", urlsplit(url), [("X-One", "1"), ("X-One", "2")], b"body")
+    answer = await asked(
+        connection,
+        question,
+        client.clock,
+        silence_seconds=5.0,
+        until=client.clock.monotonic() + 5.0,
+        limit=1000,
     )
-    async with response:
-        return response.status, await response.read()
+    return answer.status, answer.content
 
 
 # --- requests
@@ -89,12 +97,16 @@ async def test_answer_comes_as_it_is() -> None:
         await client.close()
 
 
-async def test_silence_is_bounded() -> None:
-    """A server that takes the request and says nothing is given up after the idle limit."""
+async def test_a_connection_of_its_own() -> None:
+    """What traffic has kept warm is never taken, and what is opened is not kept for traffic."""
     async with Echo() as server:
         client = Client(Outbound({}))
-        with pytest.raises(aiohttp.SocketTimeoutError):
-            await ask(client, f"{server.url}/silent", idle_seconds=0.02)
+        kept = await opens(client, server.url)
+        own = await client.open(urlsplit(server.url))
+        assert own is not kept
+        await answered(client, own, server.url)
+        assert not own.usable
+        assert await opens(client, server.url) is not own
         await client.close()
 
 
@@ -108,7 +120,7 @@ async def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
         await trusting.close()
         for ca_file in (None, str(other.file)):
             client = Client(Outbound({}, ca_file=ca_file))
-            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            with pytest.raises(ssl.SSLCertVerificationError):
                 await ask(client, url)
             await client.close()
         assert len(server.requests) == 1
@@ -119,7 +131,7 @@ async def test_https_for_another_name(tmp_path: Path) -> None:
     authority = CertificateAuthority(tmp_path)
     async with TlsEcho(authority) as server:
         client = Client(Outbound({}, ca_file=str(authority.file)))
-        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        with pytest.raises(ssl.SSLCertVerificationError):
             await ask(client, server.url.replace("http://", "https://"))
         await client.close()
 
@@ -163,7 +175,7 @@ async def test_an_authority_of_one_provider(tmp_path: Path) -> None:
         client = Client(outbound({}, providers=[company(url, authority.file)]))
         assert await ask(client, url) == (200, b"here")
         assert (await opens(client, url)).usable
-        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        with pytest.raises(ssl.SSLCertVerificationError):
             await ask(client, elsewhere)
         with pytest.raises(ssl.SSLCertVerificationError):
             await opens(client, elsewhere)
@@ -217,7 +229,7 @@ async def test_a_proxy_of_one_provider(tmp_path: Path) -> None:
         client = Client(outbound({}, providers=[company(url, authority.file, proxy.url)]))
         assert await ask(client, url) == (200, b"here")
         assert (await opens(client, url)).usable
-        with pytest.raises((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        with pytest.raises((socket.gaierror, ConnectTimeout)):
             await ask(client, "https://other.example.test/", connect_seconds=0.5)
         assert len(proxy.tunnels) > 1  # login's and traffic's
         assert {head.split(" ")[1] for head in proxy.tunnels} == {f"{NAME}:443"}
@@ -246,7 +258,7 @@ async def test_proxy_is_left_out() -> None:
     async with Echo() as server, TunnelProxy(server.port) as proxy:
         client = Client(outbound({"ALL_PROXY": proxy.url, "NO_PROXY": "example.test"}))
         assert await ask(client, server.url) == (200, b"here")
-        with pytest.raises((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        with pytest.raises((socket.gaierror, ConnectTimeout)):
             await ask(client, f"https://{NAME}/", connect_seconds=0.5)
         assert proxy.tunnels == []
         await client.close()
@@ -256,9 +268,32 @@ async def test_connecting_is_bounded_as_a_whole() -> None:
     """A proxy that takes the connection and never opens the tunnel is given up in time."""
     async with TunnelProxy(1) as proxy:
         proxy.silent = True
-        client = Client(outbound({"HTTPS_PROXY": proxy.url}))
-        with pytest.raises(aiohttp.ConnectionTimeoutError):
-            await ask(client, f"https://{NAME}/", connect_seconds=0.02)
+        clock = FakeClock()
+        client = Client(outbound({"HTTPS_PROXY": proxy.url}), clock)
+        opening = asyncio.create_task(client.open(urlsplit(f"https://{NAME}/"), 3.0))
+        await clock.sleepers(1)
+        clock.advance(3.0)
+        with pytest.raises(ConnectTimeout):
+            await opening
+        await client.close()
+
+
+async def test_a_connection_that_ends_at_once() -> None:
+    """What is closed before anything could be asked is told from an answer that was lost."""
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with server:
+        proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client(outbound({"http_proxy": proxy}))
+        with pytest.raises(Disconnected):
+            await client.open(urlsplit(f"http://{NAME}/"))
         await client.close()
 
 
@@ -266,14 +301,13 @@ async def test_retune_counts_from_the_next_request_on() -> None:
     """New settings hold for new requests; what is under way keeps its connection."""
     async with Echo() as server:
         client = Client(Outbound({}))
-        response = await client.request("GET", server.url, headers=[], body=b"", idle_seconds=5)
+        connection = await client.open(urlsplit(server.url))
         async with TunnelProxy(server.port) as proxy:
             client.retune(outbound({"HTTPS_PROXY": proxy.url}))
             proxy.status = 403
-            with pytest.raises(aiohttp.ClientHttpProxyError):
+            with pytest.raises(ProxyRefused, match="403"):
                 await ask(client, f"https://{NAME}/")
-        assert await response.read() == b"here"
-        response.close()
+        assert await answered(client, connection, server.url) == (200, b"here")
         await client.close()
 
 

@@ -13,7 +13,6 @@ import aiohttp
 
 from bridge.clock import Clock, within
 from bridge.demo.program import expect
-from bridge.network import Client
 
 #: Seconds that an answer may take.
 PATIENCE_SECONDS: Final = 20.0
@@ -38,10 +37,10 @@ class Answer:
 
 
 class Agent:
-    """A stand-in for Claude Code: it streams one answer at a time over *client*."""
+    """A stand-in for Claude Code: it streams one answer at a time over *session*."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
-        self._client = client
+    def __init__(self, session: aiohttp.ClientSession, clock: Clock) -> None:
+        self._session = session
         self._clock = clock
 
     async def ask(
@@ -63,17 +62,15 @@ class Agent:
     async def _asked(
         self, address: str, credential: str, arrived: Callable[[bytes], Awaitable[None]]
     ) -> Answer:
-        response = await self._client.request(
-            "POST",
+        response = await self._session.post(
             f"{address}/v1/messages?beta=true",
-            headers=[
-                ("Authorization", f"Bearer {credential}"),
-                ("Content-Type", "application/json"),
-                ("anthropic-version", "2023-06-01"),
-                ("User-Agent", "bridge-demo"),
-            ],
-            body=QUESTION,
-            idle_seconds=PATIENCE_SECONDS,
+            headers={
+                "Authorization": f"Bearer {credential}",
+                "Content-Type": "application/json",
+                "anthropic-version": "2023-06-01",
+                "User-Agent": "bridge-demo",
+            },
+            data=QUESTION,
         )
         digest, pending, broken = hashlib.sha256(), b"", ""
         try:
@@ -86,3 +83,10 @@ class Agent:
         except (aiohttp.ClientError, OSError) as error:
             broken = type(error).__name__
         return Answer(response.status, digest.hexdigest(), broken)
+
+
+def session() -> aiohttp.ClientSession:
+    """Return what an agent speaks HTTP with: no proxy, and no limit of time but its own."""
+    return aiohttp.ClientSession(
+        auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0)
+    )

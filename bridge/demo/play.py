@@ -18,12 +18,11 @@ import aiohttp
 
 from bridge.clock import Clock, SystemClock
 from bridge.demo.acts import ACTS, SHORT_LIFE, Cast, secrets
-from bridge.demo.agent import Agent
+from bridge.demo.agent import Agent, session
 from bridge.demo.program import Program, free_port
 from bridge.demo.screen import Screen
 from bridge.demo.stage import Fault, Stage
 from bridge.errors import BridgeError
-from bridge.network import Client, Outbound
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,11 +48,10 @@ async def _play(
     with tempfile.TemporaryDirectory(prefix="bridge-demo-") as folder:
         async with Stage(clock, lifetime=SHORT_LIFE, fault=fault) as stage:
             program = Program(Path(folder), free_port(), stage.url, environment, clock)
-            client = Client(Outbound({}))
             try:
-                return await _acts(Cast(stage, program, Agent(client, clock), screen, clock))
+                async with session() as http:
+                    return await _acts(Cast(stage, program, Agent(http, clock), screen, clock))
             finally:
-                await client.close()
                 await program.end()
 
 

@@ -6,15 +6,22 @@ limit, so that a server gone mad cannot fill the memory.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from typing import Final, Protocol
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from bridge.errors import AnswerLost, AuthorizationServerError
 from bridge.network import Client
 from bridge.oauth.grant import GrantReply, GrantRequest
+from bridge.wire.failure import (
+    ConnectTimeout,
+    Disconnected,
+    NotHttp,
+    ProxyRefused,
+    Silent,
+    WireError,
+)
+from bridge.wire.whole import Question, ask
 
 #: The official CLI waits 5 to 10 s for the credential lock, then refreshes without it; a dead
 #: host must therefore be given up well before that.
@@ -26,6 +33,12 @@ EXCHANGE_SECONDS: Final = 180.0
 #: The longest ``Retry-After`` that is believed, in seconds.
 LONGEST_RETRY_AFTER: Final = 3600.0
 LIMIT: Final = 256 * 1024
+
+_WORDS: Final[dict[type[WireError], str]] = {
+    ConnectTimeout: "no connection in time",
+    Silent: "no answer in time",
+    NotHttp: "it breaks the rules of HTTP",
+}
 
 
 class Endpoint(Protocol):
@@ -56,68 +69,63 @@ class HttpEndpoint:
     async def send(self, request: GrantRequest) -> GrantReply:
         """Post *request*; see :class:`Endpoint`."""
         host = request.url.split("/api/")[0]
+        client, question = self._client, _question(request)
+        until = client.clock.monotonic() + self._exchange_seconds
         try:
-            async with asyncio.timeout(self._exchange_seconds):
-                return await self._exchange(request)
-        except (
-            aiohttp.ClientConnectorError,
-            aiohttp.ConnectionTimeoutError,
-            aiohttp.ClientHttpProxyError,
-        ) as error:
+            connection = await client.open(question.url, CONNECT_SECONDS)
+        except (WireError, OSError) as error:
             raise AuthorizationServerError(
                 f"{host} cannot be reached ({_reason(error)}): check the network, then try again"
             ) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise AnswerLost(
-                f"the answer of {host} was lost ({_reason(error)}): try again"
-            ) from None
-
-    async def _exchange(self, request: GrantRequest) -> GrantReply:
-        headers = [
-            ("Content-Type", "application/x-www-form-urlencoded"),
-            ("Accept", "application/json"),
-            ("Accept-Encoding", "identity"),
-            *request.headers.items(),
-        ]
-        response = await self._client.request(
-            "POST",
-            request.url,
-            headers=headers,
-            body=request.body,
-            idle_seconds=self._read_seconds,
-            connect_seconds=CONNECT_SECONDS,
-        )
-        async with response:
-            body = await _bounded(response)
-            return GrantReply(response.status, body, _seconds(response.headers.get("Retry-After")))
+        try:
+            # Nothing may be awaited in between: from here on the request may have left.
+            answer = await ask(
+                connection,
+                question,
+                client.clock,
+                silence_seconds=self._read_seconds,
+                until=until,
+                limit=LIMIT,
+            )
+        except (WireError, OSError) as error:
+            raise _lost(host, error) from None
+        seconds = _seconds(answer.header("Retry-After"))
+        reply = GrantReply(answer.status, answer.content, seconds)
+        if answer.broken is not None and not reply.document:
+            raise _lost(host, answer.broken)
+        return reply
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LIMIT:
-            return b""
-    return bytes(body)
+def _question(request: GrantRequest) -> Question:
+    headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        *request.headers.items(),
+    ]
+    return Question("POST", urlsplit(request.url), headers, request.body)
 
 
-def _seconds(value: str | None) -> float | None:
+def _lost(host: str, error: WireError | OSError) -> AnswerLost:
+    return AnswerLost(f"the answer of {host} was lost ({_reason(error)}): try again")
+
+
+def _seconds(value: str) -> float | None:
     """Read ``Retry-After`` in its form of seconds; the form of a date is not worth a parser."""
-    if not (value and value.isascii() and value.isdigit()):
+    if not (value.isascii() and value.isdigit()):
         return None
     return min(float(value), LONGEST_RETRY_AFTER)
 
 
-def _reason(error: BaseException) -> str:
-    """Return why *error* happened in words of the system or our own.
-
-    Never the text of an HTTP error: that quotes what the server sent, which may hold a token.
-    """
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answered {error.status}"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    if isinstance(cause, ssl.SSLError):
-        return getattr(cause, "verify_message", None) or cause.reason or "TLS failed"
-    return getattr(cause, "strerror", None) or type(cause).__name__
+def _reason(error: WireError | OSError) -> str:
+    """Return why *error* happened in words of the system or our own, and nothing that was sent."""
+    if isinstance(error, ProxyRefused):
+        status = str(error).removeprefix("HTTP ")
+        return f"the proxy answered {status}" if status.isdigit() else f"the proxy: {error}"
+    if isinstance(error, Disconnected):
+        return f"the connection was {error}"
+    if isinstance(error, WireError):
+        return _WORDS.get(type(error), type(error).__name__)
+    if isinstance(error, ssl.SSLError):
+        return getattr(error, "verify_message", None) or error.reason or "TLS failed"
+    return error.strerror or type(error).__name__

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from bridge.demo.agent import QUESTION, Agent
+from bridge.demo.agent import QUESTION, Agent, session
 from bridge.demo.program import Flop, free_port
 from bridge.demo.stage import Mood, Stage, Turn
-from bridge.network import Client, Outbound
 from tests.fakes.clock import FakeClock
 
 
@@ -22,10 +21,9 @@ from tests.fakes.clock import FakeClock
 async def conversation(clock: FakeClock) -> AsyncIterator[tuple[Stage, Agent, str]]:
     """Open a stage, and give an agent a token for it."""
     async with Stage(clock, lifetime=10.0) as stage:
-        client = Client(Outbound({}))
         stage._issue()
-        yield stage, Agent(client, clock), stage.secrets[0]
-        await client.close()
+        async with session() as http:
+            yield stage, Agent(http, clock), stage.secrets[0]
 
 
 async def test_whole_answer() -> None:
@@ -85,7 +83,6 @@ async def test_answer_without_end() -> None:
 
 async def test_nobody_there() -> None:
     """Where nobody listens, the client's own error tells."""
-    client = Client(Outbound({}))
-    with pytest.raises(aiohttp.ClientError):
-        await Agent(client, FakeClock()).ask(f"http://127.0.0.1:{free_port()}", "t", nothing)
-    await client.close()
+    async with session() as http:
+        with pytest.raises(aiohttp.ClientError):
+            await Agent(http, FakeClock()).ask(f"http://127.0.0.1:{free_port()}", "t", nothing)

@@ -12,8 +12,16 @@ import pytest
 
 from bridge.errors import AnswerLost, AuthorizationServerError
 from bridge.network import Client, Outbound, outbound
-from bridge.oauth.endpoint import LIMIT, LONGEST_RETRY_AFTER, HttpEndpoint
+from bridge.oauth.endpoint import (
+    CONNECT_SECONDS,
+    EXCHANGE_SECONDS,
+    LIMIT,
+    LONGEST_RETRY_AFTER,
+    READ_SECONDS,
+    HttpEndpoint,
+)
 from bridge.oauth.grant import GrantReply, GrantRequest
+from tests.fakes.clock import FakeClock
 from tests.fakes.exchange import Exchange
 from tests.fakes.loopback import LoopbackServer
 from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
@@ -51,22 +59,21 @@ def request(host: str) -> GrantRequest:
 
 @contextlib.asynccontextmanager
 async def endpoint(
-    settings: Outbound | None = None, *, read_seconds: float = 5, exchange_seconds: float = 5
+    settings: Outbound | None = None,
+    clock: FakeClock | None = None,
+    read_seconds: float = READ_SECONDS,
 ) -> AsyncIterator[HttpEndpoint]:
-    """Open an endpoint for the length of the block."""
-    client = Client(settings or Outbound({}))
+    """Open an endpoint for the length of the block; without a *clock* time stands still."""
+    client = Client(settings or Outbound({}), clock or FakeClock())
     try:
-        yield HttpEndpoint(client, read_seconds=read_seconds, exchange_seconds=exchange_seconds)
+        yield HttpEndpoint(client, read_seconds=read_seconds)
     finally:
         await client.close()
 
 
-async def sent(
-    answering: Answering, *, read_seconds: float = 5, exchange_seconds: float = 5
-) -> GrantReply:
+async def sent(answering: Answering) -> GrantReply:
     """Return the reply of a server that answers by *answering*."""
-    limits = {"read_seconds": read_seconds, "exchange_seconds": exchange_seconds}
-    async with Server(answering) as server, endpoint(None, **limits) as way:
+    async with Server(answering) as server, endpoint() as way:
         return await way.send(request(server.url))
 
 
@@ -91,6 +98,17 @@ async def test_request_on_the_wire() -> None:
     assert arrived.header("accept-encoding") == "identity"
     assert arrived.header("x-msh-platform") == "bridge"
     assert arrived.header("content-length") == str(len(arrived.body))
+    assert arrived.header("host") == server.url.removeprefix("http://")
+    assert arrived.header("connection") == "close"
+    assert len(arrived.headers) == 7
+
+
+async def test_nothing_is_sent_twice() -> None:
+    """Whatever becomes of the answer, one request is all that leaves."""
+    async with Server(breaks) as server, endpoint() as way:
+        with pytest.raises(AnswerLost):
+            await way.send(request(server.url))
+        assert len(server.requests) == 1
 
 
 async def test_each_request_has_its_own_connection() -> None:
@@ -135,6 +153,49 @@ async def test_answer_of_unknown_length() -> None:
             await exchange.ends()
 
         assert (await sent(answer)).access_token == "new"
+
+
+async def ends_without_goodbye(exchange: Exchange, body: bytes) -> None:
+    """Answer with *body* and no length, and end without TLS's own goodbye."""
+    await exchange.raw(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+    exchange.breaks()
+
+
+@pytest.mark.parametrize("body", [b'{"access_token": "ne', b'{"access_token": "new"', b"", b"[]"])
+async def test_answer_without_length_and_cut(body: bytes, tmp_path: Path) -> None:
+    """Where only the connection's end could be the answer's, a document that has none is lost."""
+
+    async def answer(exchange: Exchange) -> None:
+        await ends_without_goodbye(exchange, body)
+
+    with pytest.raises(AnswerLost, match=r"the connection was (closed|reset)"):
+        await sent_over_tls(answer, tmp_path)
+
+
+async def test_answer_without_length_and_whole(tmp_path: Path) -> None:
+    """A token that is all here is not thrown away because nobody said goodbye."""
+
+    async def answer(exchange: Exchange) -> None:
+        await ends_without_goodbye(exchange, b'{"access_token": "new"}')
+
+    assert (await sent_over_tls(answer, tmp_path)).access_token == "new"
+
+
+async def sent_over_tls(answering: Answering, folder: Path) -> GrantReply:
+    """Return the reply of a TLS server that answers by *answering*."""
+    authority = CertificateAuthority(folder)
+    settings = Outbound({}, ca_file=str(authority.file))
+    async with SecureServer(answering, authority) as server, endpoint(settings) as way:
+        return await way.send(request(f"https://localhost:{server.port}"))
+
+
+async def test_long_head() -> None:
+    """A head as long as no server's is still read: a lost answer is a lost login."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answers(200, {"x": "x" * 200_000}, b'{"access_token": "new"}')
+
+    assert (await sent(answer)).access_token == "new"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +317,33 @@ async def test_proxy_that_refuses() -> None:
 async def test_proxy_that_is_not_there() -> None:
     """A proxy that is down is told, without its password."""
     async with endpoint(outbound({"HTTPS_PROXY": "http://user:PROXYsecret@127.0.0.1:1"})) as way:
-        await unreachable(way, f"https://{NAME}")
+        assert "the proxy: it cannot be reached" in await unreachable(way, f"https://{NAME}")
+
+
+async def test_proxy_that_is_silent() -> None:
+    """No connection within three seconds is none: the official CLI waits no longer for the lock."""
+    clock = FakeClock()
+    async with TunnelProxy(1) as proxy:
+        proxy.silent = True
+        async with endpoint(outbound({"HTTPS_PROXY": proxy.url}), clock) as way:
+            asking = asyncio.create_task(unreachable(way, f"https://{NAME}"))
+            await clock.sleepers(1)
+            assert clock.deadlines == [CONNECT_SECONDS]
+            clock.advance(CONNECT_SECONDS)
+            assert "no connection in time" in await asking
+
+
+async def test_cancelled_before_there_is_a_connection() -> None:
+    """Who gives up while the proxy is silent leaves no connection to it."""
+    clock = FakeClock()
+    async with TunnelProxy(1) as proxy:
+        proxy.silent = True
+        async with endpoint(outbound({"HTTPS_PROXY": proxy.url}), clock) as way:
+            task = asyncio.create_task(way.send(request(f"https://{NAME}")))
+            await clock.sleepers(1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
 
 async def test_through_the_proxy_of_a_company(tmp_path: Path) -> None:
@@ -320,7 +407,7 @@ async def talks_nonsense_in_a_header(exchange: Exchange) -> None:
 
 async def never_stops_its_head(exchange: Exchange) -> None:
     """Answer with a header larger than any."""
-    await exchange.raw(b"HTTP/1.1 200 OK\r\nX: " + b"ACCESSsecret" * 20_000 + b"\r\n\r\n")
+    await exchange.raw(b"HTTP/1.1 200 OK\r\nX: " + b"ACCESSsecret" * 30_000 + b"\r\n\r\n")
     exchange.closes()
 
 
@@ -352,15 +439,26 @@ async def says_nothing_more(exchange: Exchange) -> None:
     exchange.breaks()
 
 
-@pytest.mark.parametrize("answering", [says_nothing, says_nothing_more])
-async def test_silence(answering: Answering) -> None:
+async def given_up(answering: Answering, read_seconds: float = READ_SECONDS) -> float:
+    """Return after how many seconds a server that answers by *answering* was given up."""
+    clock = FakeClock()
+    began = clock.monotonic()
+    async with Server(answering) as server, endpoint(None, clock, read_seconds) as way:
+        task = asyncio.create_task(way.send(request(server.url)))
+        await server.received(1)
+        with pytest.raises(AnswerLost, match="no answer in time"):
+            await clock.run_until(task)
+    return clock.monotonic() - began
+
+
+async def test_silence() -> None:
     """A server that falls silent is waited for with patience, and then its answer is lost."""
-    with pytest.raises(AnswerLost, match="no answer in time"):
-        await sent(answering, read_seconds=0.05)
+    assert await given_up(says_nothing) == READ_SECONDS
+    assert READ_SECONDS <= await given_up(says_nothing_more) <= EXCHANGE_SECONDS
 
 
 async def trickles(exchange: Exchange) -> None:
-    """Answer a byte at a time for ever, as fast as the reader takes it."""
+    """Answer a byte at a time for ever."""
     await exchange.head(200, framing="chunked")
     turn = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -374,8 +472,7 @@ async def trickles(exchange: Exchange) -> None:
 
 async def test_trickle() -> None:
     """A server that never falls silent and never ends does not hold the lock for ever."""
-    with pytest.raises(AnswerLost, match="no answer in time"):
-        await sent(trickles, read_seconds=5, exchange_seconds=0.1)
+    assert await given_up(trickles, read_seconds=1e9) == EXCHANGE_SECONDS
 
 
 async def test_cancelled_caller_closes_the_connection() -> None:

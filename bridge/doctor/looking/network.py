@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
-
-import aiohttp
-from yarl import URL
+from urllib.parse import SplitResult, urlsplit
 
 from bridge import __version__
 from bridge.clock import Clock, within
@@ -23,9 +22,15 @@ from bridge.doctor.judging.reach import Goal, Outcome, Reached
 from bridge.network import Client
 from bridge.providers import Provider
 from bridge.way import Outbound
+from bridge.wire.connector import place
+from bridge.wire.failure import ConnectTimeout, ProxyRefused, Silent, WireError
+from bridge.wire.whole import Question, ask
 
 #: Seconds for all servers together.
 PATIENCE: Final = 4.5
+
+#: A HEAD has no content; what comes all the same is not kept.
+LIMIT: Final = 1024
 
 Resolve = Callable[[str, int], object]
 
@@ -38,12 +43,13 @@ def goals(rows: Iterable[Provider], in_use: Collection[str], logins: Collection[
     rows = list(rows)
     urls = [(row.name, row.oauth.host) for row in rows if row.oauth and row.name in logins]
     urls += [(row.name, url) for row in rows if row.name in in_use for url in row.surfaces.values()]
-    asked: dict[tuple[str | None, int | None], Goal] = {}
+    asked: dict[tuple[str, int], Goal] = {}
     for name, url in urls:
-        place = URL(url)
-        shown = f"{place.host}" + ("" if place.is_default_port() else f":{place.port}")
-        local = place.host in {"127.0.0.1", "localhost", "::1"}
-        asked.setdefault((place.host, place.port), Goal(name, shown, url, local))
+        parts = urlsplit(url)
+        there = host, _ = place(parts)
+        shown = host if parts.port is None else f"{host}:{parts.port}"
+        local = host in {"127.0.0.1", "localhost", "::1"}
+        asked.setdefault(there, Goal(name, shown, url, local))
     return list(asked.values())
 
 
@@ -79,28 +85,32 @@ async def reach(
 async def _asked(
     goal: Goal, client: Client, outbound: Outbound, clock: Clock, resolve: Resolve
 ) -> Reached:
-    url = URL(goal.url)
-    proxy = outbound.proxy_for(url)
-    if not await _resolves(URL(proxy) if proxy else url, resolve):
+    url = urlsplit(goal.url)
+    proxy = outbound.route(url)
+    if not await _resolves(proxy or url, resolve):
         return Reached(goal, Outcome.PROXY if proxy else Outcome.NO_NAME, _unknown(proxy))
     headers = [("User-Agent", f"bridge/{__version__}"), ("Accept", "*/*")]
     sent = clock.now()
     try:
-        response = await client.request(
-            "HEAD", goal.url, headers=headers, body=b"", idle_seconds=PATIENCE
+        answer = await ask(
+            await client.open(url, PATIENCE),
+            Question("HEAD", url, headers),
+            clock,
+            silence_seconds=PATIENCE,
+            until=clock.monotonic() + PATIENCE,
+            limit=LIMIT,
         )
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (WireError, OSError) as error:
         return Reached(goal, *_outcome(error))
-    async with response:
-        ahead = _ahead(response.headers, (sent + clock.now()) / 2)
-        return Reached(goal, Outcome.ANSWERED, ahead=ahead)
+    ahead = _ahead(answer.header("Date"), (sent + clock.now()) / 2)
+    return Reached(goal, Outcome.ANSWERED, ahead=ahead)
 
 
-def _unknown(proxy: str | None) -> str:
+def _unknown(proxy: SplitResult | None) -> str:
     return "its name is not known" if proxy else ""
 
 
-async def _resolves(url: URL, resolve: Resolve) -> bool:
+async def _resolves(url: SplitResult, resolve: Resolve) -> bool:
     """Say whether the name in *url* is known.
 
     The system's resolver can hang for half a minute and cannot be stopped: it does so in a thread
@@ -115,7 +125,7 @@ async def _resolves(url: URL, resolve: Resolve) -> bool:
 
     def look() -> None:
         try:
-            resolve(url.host or "", url.port or 0)
+            resolve(*place(url))
         except (OSError, UnicodeError):
             answer = False
         else:
@@ -127,36 +137,34 @@ async def _resolves(url: URL, resolve: Resolve) -> bool:
     return await known
 
 
-def _outcome(error: Exception) -> tuple[Outcome, str]:
+def _outcome(error: WireError | OSError) -> tuple[Outcome, str]:
     """Return how far a request came that failed with *error*, in words of the system or our own.
 
-    Never the text of an HTTP error: that quotes what was received.
+    Never a text that was received.
     """
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return Outcome.PROXY, f"it answers {error.status}"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Outcome.CERTIFICATE, getattr(error.certificate_error, "verify_message", "")
+    if isinstance(error, ProxyRefused):
+        return Outcome.PROXY, str(error).replace("HTTP ", "it answers ")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Outcome.CERTIFICATE, error.verify_message
     outcome = next((each for kinds, each in _OUTCOMES if isinstance(error, kinds)), Outcome.BROKEN)
-    cause = getattr(error, "os_error", error)
-    if outcome in {Outcome.PROXY, Outcome.NO_CONNECTION} and isinstance(cause, OSError):
-        return outcome, os.strerror(cause.errno) if cause.errno else type(cause).__name__
+    if outcome is Outcome.NO_CONNECTION and isinstance(error, OSError):
+        return outcome, os.strerror(error.errno) if error.errno else type(error).__name__
     return outcome, ""
 
 
 #: The kinds of failure, the more special ones before those that they are kinds of.
 _OUTCOMES: Final = (
-    ((aiohttp.ClientProxyConnectionError,), Outcome.PROXY),
-    ((aiohttp.ClientConnectorDNSError,), Outcome.NO_NAME),
-    ((aiohttp.ClientSSLError, ssl.SSLError), Outcome.BROKEN),
-    ((TimeoutError,), Outcome.NO_ANSWER),
+    ((ConnectTimeout, Silent, TimeoutError), Outcome.NO_ANSWER),
+    ((socket.gaierror,), Outcome.NO_NAME),
+    ((ssl.SSLError,), Outcome.BROKEN),
     ((OSError,), Outcome.NO_CONNECTION),
 )
 
 
-def _ahead(headers: Mapping[str, str], now: float) -> float | None:
-    """Return by how many seconds the clock in *headers* is ahead of *now*."""
+def _ahead(header: str, now: float) -> float | None:
+    """Return by how many seconds the clock that wrote *header* is ahead of *now*."""
     try:
-        date = parsedate_to_datetime(headers.get("Date", ""))
+        date = parsedate_to_datetime(header)
     except (TypeError, ValueError):
         return None
     # The header has whole seconds: on average, half of one has gone by.
