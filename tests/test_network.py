@@ -24,6 +24,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.exchange import Exchange
 from tests.fakes.loopback import LoopbackServer
 from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
+from tests.wire.farside import turns
 
 
 class Echo(LoopbackServer):
@@ -271,7 +272,8 @@ async def test_connecting_is_bounded_as_a_whole() -> None:
         clock = FakeClock()
         client = Client(outbound({"HTTPS_PROXY": proxy.url}), clock)
         opening = asyncio.create_task(client.open(urlsplit(f"https://{NAME}/"), 3.0))
-        await clock.sleepers(1)
+        while not proxy.tunnels:
+            await turns(1)
         clock.advance(3.0)
         with pytest.raises(ConnectTimeout):
             await opening

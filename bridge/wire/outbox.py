@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
+
+#: From here on it is the bytes that cost, and a transport that is full must say so at once.
+HELD_BYTES: Final = 64 * 1024
 
 
 class Outbox:
@@ -18,12 +22,16 @@ class Outbox:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
+        self._size = 0
 
     def send(self, transport: asyncio.Transport, *pieces: bytes) -> None:
         """Send *pieces* soon; dropped if *transport* is closing by then."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append((transport, pieces))
+        self._size += sum(map(len, pieces))
+        if self._size > HELD_BYTES:
+            self.flush()
 
     def close(self, transport: asyncio.Transport) -> None:
         """Close *transport* once everything before is sent."""
@@ -32,6 +40,7 @@ class Outbox:
     def flush(self) -> None:
         """Send what waits."""
         waiting, self._waiting = self._waiting, []
+        self._size = 0
         for transport, pieces in waiting:
             if transport.is_closing():
                 continue

@@ -115,7 +115,7 @@ class _Reading:
             self._connection.close()
             last = True
         if last:
-            self._end()
+            self.ended.set_result(None)
 
     def flush(self) -> None:
         """Do nothing: nothing waits here."""
@@ -124,20 +124,16 @@ class _Reading:
         """Keep why there will be no more."""
         if not self.ended.done():
             self._error = error
-            self._end()
+            self.ended.set_result(None)
 
     def answer(self) -> Answer:
         """Return what has come; raises what kept it from being whole."""
         incoming, error = self._incoming, self._error
-        if incoming is None or (error is not None and not _ends_with_its_connection(incoming)):
+        if incoming is None:
             raise error or AssertionError("an answer without a head")
-        if error is not None and not isinstance(error, WireError):
-            raise error
-        return Answer(incoming.status, incoming.headers, bytes(self._content), error)
-
-    def _end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
+        if error is None or (isinstance(error, WireError) and _ends_with_its_connection(incoming)):
+            return Answer(incoming.status, incoming.headers, bytes(self._content), error)
+        raise error
 
 
 def _ends_with_its_connection(answer: Incoming) -> bool:

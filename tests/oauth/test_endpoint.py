@@ -25,6 +25,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.exchange import Exchange
 from tests.fakes.loopback import LoopbackServer
 from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
+from tests.wire.farside import turns
 
 SECRET = "REFRESHsecret"  # planted, to be looked for
 FORM = {"grant_type": "refresh_token", "refresh_token": SECRET, "client_id": "client"}
@@ -320,6 +321,12 @@ async def test_proxy_that_is_not_there() -> None:
         assert "the proxy: it cannot be reached" in await unreachable(way, f"https://{NAME}")
 
 
+async def is_asked(proxy: TunnelProxy) -> None:
+    """Return once *proxy* has been asked for a tunnel."""
+    while not proxy.tunnels:
+        await turns(1)
+
+
 async def test_proxy_that_is_silent() -> None:
     """No connection within three seconds is none: the official CLI waits no longer for the lock."""
     clock = FakeClock()
@@ -327,7 +334,7 @@ async def test_proxy_that_is_silent() -> None:
         proxy.silent = True
         async with endpoint(outbound({"HTTPS_PROXY": proxy.url}), clock) as way:
             asking = asyncio.create_task(unreachable(way, f"https://{NAME}"))
-            await clock.sleepers(1)
+            await is_asked(proxy)
             assert clock.deadlines == [CONNECT_SECONDS]
             clock.advance(CONNECT_SECONDS)
             assert "no connection in time" in await asking
@@ -340,10 +347,12 @@ async def test_cancelled_before_there_is_a_connection() -> None:
         proxy.silent = True
         async with endpoint(outbound({"HTTPS_PROXY": proxy.url}), clock) as way:
             task = asyncio.create_task(way.send(request(f"https://{NAME}")))
-            await clock.sleepers(1)
+            await is_asked(proxy)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            while proxy._tasks:  # each ends when it is left
+                await turns(1)
 
 
 async def test_through_the_proxy_of_a_company(tmp_path: Path) -> None:

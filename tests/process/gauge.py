@@ -1,4 +1,4 @@
-"""How much a process holds: memory, its highest level, and descriptors, as the kernel counts them."""
+"""How much a process holds: memory, the most it has held, and descriptors, by the kernel's word."""
 
 from __future__ import annotations
 
@@ -50,3 +50,8 @@ def descriptors_allowed(number: int) -> Iterator[int]:
         yield max(soft, allowed)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def waiting_room() -> int:
+    """Return how many connections the kernel lets wait, at most, until they are accepted."""
+    return int(Path("/proc/sys/net/core/somaxconn").read_text())

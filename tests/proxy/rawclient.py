@@ -144,7 +144,9 @@ class RawClient(asyncio.Protocol):
             async with asyncio.timeout(PATIENCE):
                 await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"nothing more comes behind {bytes(self.received[-500:])!r}") from None
+            raise AssertionError(
+                f"nothing more comes behind {bytes(self.received[-500:])!r}"
+            ) from None
 
     # What the event loop tells.
 
@@ -221,7 +223,11 @@ def answers(data: bytes, *, ended: bool, bodiless: bool = False) -> list[Answer]
         if not bodiless:
             content, whole, data = _content(int(match[2]), pairs, data, ended=ended)
         found.append(Answer(int(match[2]), match[1].decode(), pairs, content, whole))
-    if data and not (found and not found[-1].whole) and not data.startswith(b"HTTP/1."[: len(data)]):
+    if (
+        data
+        and not (found and not found[-1].whole)
+        and not data.startswith(b"HTTP/1."[: len(data)])
+    ):
         raise ValueError(f"no answer begins so: {data[:50]!r}")
     return found
 

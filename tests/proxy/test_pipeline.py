@@ -1,4 +1,4 @@
-"""Requests one behind the other on one connection: in order, whole, bounded, and left at any moment."""
+"""Requests one behind the other on a connection: in order, whole, bounded, left at any moment."""
 
 from __future__ import annotations
 
@@ -133,8 +133,9 @@ def worded(wish: Wish) -> bytes:
     return post(CHUNKED, first=first, body=chunks + b"0\r\nX-T: t\r\n\r\n")
 
 
+@pytest.mark.timeout(300)
 @settings(
-    max_examples=1000 if FULL else 50,
+    max_examples=500 if FULL else 50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -160,6 +161,7 @@ def test_what_is_asked_does_not_depend_on_segments(wishes: list[Wish], cuts: lis
     ]
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("body", [b"", b"hello", b"x" * 1000])
 async def test_thousands_in_one_go(body: bytes) -> None:
     """All are answered, in order, also those whose end comes when the line is free again."""
@@ -336,7 +338,7 @@ async def begin(sent: Sent, client: RawClient, how: str) -> None:
 
 
 async def test_who_leaves_unread_what_was_answered() -> None:
-    """An answer that nobody takes goes with the client who does not read, and so does its source."""
+    """An answer that nobody takes goes with the client who does not read, and its source too."""
     async with passage() as (witness, way):
         witness.hold = True
         for reset in (False, True):

@@ -75,7 +75,12 @@ def _sound() -> list[Told]:
         Told("chunks of 9 kB", chunked(chunks(BLOB, 9000)), BLOB, keeps=True),
         Told("no chunk", chunked(b"0\r\n\r\n"), b"", keeps=True),
         Told("extensions", chunked(b'5;a="b;c";d\r\nhello\r\n0;e=f\r\n\r\n'), b"hello", keeps=True),
-        Told("trailers", chunked(b"5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n"), b"hello", keeps=True),
+        Told(
+            "trailers",
+            chunked(b"5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n"),
+            b"hello",
+            keeps=True,
+        ),
         Told(
             "a trailer that is a cookie",
             chunked(b"5\r\nhello\r\n0\r\nSet-Cookie: a=b\r\nX-Should-Retry: true\r\n\r\n"),
@@ -101,9 +106,20 @@ def _sound() -> list[Told]:
             status=304,
         ),
         Told("205", sized(b"", start=b"HTTP/1.1 205 Reset Content"), b"", keeps=True, status=205),
-        Told("an error", sized(b"{}", start=b"HTTP/1.1 529 Overloaded"), b"{}", keeps=True, status=529),
-        Told("HTTP/1.0 that goes on", sized(b"ok", b"Connection: keep-alive", start=b"HTTP/1.0 200 OK"), b"ok", keeps=None),
-    ]  # fmt: skip
+        Told(
+            "an error",
+            sized(b"{}", start=b"HTTP/1.1 529 Overloaded"),
+            b"{}",
+            keeps=True,
+            status=529,
+        ),
+        Told(
+            "HTTP/1.0 that goes on",
+            sized(b"ok", b"Connection: keep-alive", start=b"HTTP/1.0 200 OK"),
+            b"ok",
+            keeps=None,
+        ),
+    ]
 
 
 def _last() -> list[Told]:
@@ -111,7 +127,12 @@ def _last() -> list[Told]:
     no_content = b"HTTP/1.1 204 No Content"
     return [
         Told("a goodbye", sized(b"hello", b"Connection: close"), b"hello"),
-        Told("a goodbye and a FIN", sized(b"hello", b"Connection: close"), b"hello", farewell="closes"),
+        Told(
+            "a goodbye and a FIN",
+            sized(b"hello", b"Connection: close"),
+            b"hello",
+            farewell="closes",
+        ),
         Told("a FIN right behind it", sized(b"hello"), b"hello", farewell="closes"),
         Told("a FIN behind the chunks", chunked(chunks(b"hello", 2)), b"hello", farewell="closes"),
         Told("a FIN behind 204", head(start=no_content), b"", farewell="closes", status=204),
@@ -123,13 +144,41 @@ def _last() -> list[Told]:
         Told("more than its chunks", chunked(chunks(b"hello", 5)) + b"!", b"hello"),
         Told("an answer behind it", sized(b"hello") + FORGED, b"hello"),
         Told("an answer behind the chunks", chunked(chunks(b"hello", 5)) + FORGED, b"hello"),
-        Told("an interim answer behind it", sized(b"hello") + head(start=b"HTTP/1.1 100 Go"), b"hello"),
+        Told(
+            "an interim answer behind it",
+            sized(b"hello") + head(start=b"HTTP/1.1 100 Go"),
+            b"hello",
+        ),
         Told("noise behind it", sized(b"hello") + b"\x00\xff\r\n\r\n", b"hello"),
         Told("an empty line behind it", sized(b"hello") + b"\r\n", b"hello", keeps=None),
-        Told("204 that has a length", head(b"Content-Length: 5", start=no_content), b"", status=204, refusable=True),
-        Told("204 and its content", sized(b"hello", start=no_content), b"", status=204, refusable=True),
-        Told("204 that is an answer", sized(FORGED, start=no_content), b"", status=204, refusable=True),
-        Told("204 that has chunks", head(CHUNKED[:-2], start=no_content), b"", status=204, refusable=True),
+        Told(
+            "204 that has a length",
+            head(b"Content-Length: 5", start=no_content),
+            b"",
+            status=204,
+            refusable=True,
+        ),
+        Told(
+            "204 and its content",
+            sized(b"hello", start=no_content),
+            b"",
+            status=204,
+            refusable=True,
+        ),
+        Told(
+            "204 that is an answer",
+            sized(FORGED, start=no_content),
+            b"",
+            status=204,
+            refusable=True,
+        ),
+        Told(
+            "204 that has chunks",
+            head(CHUNKED[:-2], start=no_content),
+            b"",
+            status=204,
+            refusable=True,
+        ),
         Told(
             "204 and its chunks",
             head(CHUNKED[:-2], start=no_content) + chunks(b"hello", 5),
@@ -138,13 +187,20 @@ def _last() -> list[Told]:
             refusable=True,
         ),
         Told("304 and its content", sized(b"hello", start=b"HTTP/1.1 304 Same"), b"", status=304),
-        Told("205 and its content", sized(b"hello", start=b"HTTP/1.1 205 Reset"), b"hello", keeps=None, status=205, refusable=True),
+        Told(
+            "205 and its content",
+            sized(b"hello", start=b"HTTP/1.1 205 Reset"),
+            b"hello",
+            keeps=None,
+            status=205,
+            refusable=True,
+        ),
         Told("HEAD", sized(b"hello")[:-5], b"", bodiless=True),
         Told("HEAD in chunks", head(CHUNKED[:-2]), b"", bodiless=True),
         Told("HEAD and its content", sized(b"hello"), b"", bodiless=True),
         Told("HEAD and an answer behind it", sized(b"hello")[:-5] + FORGED, b"", bodiless=True),
         Told("HEAD without a length", head(), b"", bodiless=True),
-    ]  # fmt: skip
+    ]
 
 
 def _two_ways() -> list[Told]:
@@ -161,11 +217,22 @@ def _two_ways() -> list[Told]:
     )
     sizes = (b"+5", b"-5", b"0x5", b"", b"g", b"5 5", b"1" + b"0" * 16, b"5;a\nb", b"5\n", b"5\r")
     return [
-        Told("length and chunks", head(b"Content-Length: 5", CHUNKED[:-2]) + chunks(b"hello", 5), None),
-        Told("chunks and length", head(CHUNKED[:-2], b"Content-Length: 5") + chunks(b"hello", 5), None),
+        Told(
+            "length and chunks",
+            head(b"Content-Length: 5", CHUNKED[:-2]) + chunks(b"hello", 5),
+            None,
+        ),
+        Told(
+            "chunks and length",
+            head(CHUNKED[:-2], b"Content-Length: 5") + chunks(b"hello", 5),
+            None,
+        ),
         Told("two lengths", head(b"Content-Length: 5", b"Content-Length: 0") + b"hello", None),
         Told("a length twice", head(b"Content-Length: 5", b"Content-Length: 5") + b"hello", None),
-        *(Told(f"a length of {v!r}", head(b"Content-Length: " + v) + b"hello", None) for v in lengths),
+        *(
+            Told(f"a length of {v!r}", head(b"Content-Length: " + v) + b"hello", None)
+            for v in lengths
+        ),
         *(
             Told(f"the coding {v!r}", head(b"Transfer-Encoding: " + v) + chunks(b"hello", 5), None)
             for v in codings
@@ -176,20 +243,31 @@ def _two_ways() -> list[Told]:
         Told("a bad chunk behind a good one", chunked(b"5\r\nhello\r\nzz\r\n"), None),
         Told("a folded header", head(b"X-A: b\r\n c", b"Content-Length: 5") + b"hello", None),
         Told("bare line feeds", sized(b"hello").replace(b"\r\n", b"\n"), None),
-        Told("a bare carriage return", head(b"X-A: b\rContent-Length: 5") + b"hello", None, farewell="closes"),
+        Told(
+            "a bare carriage return",
+            head(b"X-A: b\rContent-Length: 5") + b"hello",
+            None,
+            farewell="closes",
+        ),
         Told("a NUL in a value", head(b"X-A: b\x00", b"Content-Length: 5") + b"hello", None),
-        Told("a name with a blank", head(b"Content-Length : 5") + b"hello", None, farewell="closes"),
+        Told(
+            "a name with a blank", head(b"Content-Length : 5") + b"hello", None, farewell="closes"
+        ),
         Told("a header without a colon", head(b"nonsense", b"Content-Length: 5") + b"hello", None),
         Told("no status", head(start=b"HTTP/1.1 OK"), None),
         Told("a status of two digits", head(start=b"HTTP/1.1 20 OK"), None),
         Told("a status of four digits", head(start=b"HTTP/1.1 2000 OK"), None),
         Told("a status below them all", head(start=b"HTTP/1.1 099 Odd"), None),
-        Told("another protocol", head(b"Upgrade: x", b"Connection: upgrade", start=b"HTTP/1.1 101 Go"), None),
+        Told(
+            "another protocol",
+            head(b"Upgrade: x", b"Connection: upgrade", start=b"HTTP/1.1 101 Go"),
+            None,
+        ),
         Told("no HTTP", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", None),
         Told("TLS", b"\x15\x03\x01\x00\x02\x02\x46" + b"\r\n\r\n", None),
         Told("HTTP/2", b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03" + bytes(20), None),
         Told("a request", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", None),
-    ]  # fmt: skip
+    ]
 
 
 def _cut() -> list[Told]:
@@ -210,10 +288,17 @@ def _cut() -> list[Told]:
                 told.append(Told(title, said[:-missing], None, farewell=farewell))
         told += [
             Told(f"nothing, then {farewell}", b"", None, farewell=farewell),
-            Told(f"half a head, then {farewell}", b"HTTP/1.1 200 OK\r\nX: ", None, farewell=farewell),
+            Told(
+                f"half a head, then {farewell}", b"HTTP/1.1 200 OK\r\nX: ", None, farewell=farewell
+            ),
             Told(f"100, then {farewell}", head(start=b"HTTP/1.1 100 Go"), None, farewell=farewell),
-            Told(f"all but an end, then {farewell}", chunked(b"5\r\nhello\r\n"), None, farewell=farewell),
-        ]  # fmt: skip
+            Told(
+                f"all but an end, then {farewell}",
+                chunked(b"5\r\nhello\r\n"),
+                None,
+                farewell=farewell,
+            ),
+        ]
     told.append(Told("no length and a reset", head() + b"hello", None, farewell="resets"))
     return told
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.wire.outbox import Outbox
+from bridge.wire.outbox import HELD_BYTES, Outbox
 from tests.fakes.clock import FakeClock
 
 
@@ -57,3 +57,15 @@ async def test_what_is_closing_gets_nothing_more() -> None:
     pipe.closing = True
     await clock.sleep(0)
     assert pipe.told == []
+
+
+async def test_much_goes_out_at_once() -> None:
+    """Whoever cannot take it says so before more comes; what waited before goes first."""
+    outbox, clock, pipe = Outbox(), FakeClock(), Pipe()
+    outbox.send(pipe, b"a")
+    outbox.send(pipe, bytes(HELD_BYTES))
+    assert pipe.told == [b"a", bytes(HELD_BYTES)]
+    outbox.send(pipe, b"b")
+    assert len(pipe.told) == 2
+    await clock.sleep(0)
+    assert pipe.told[2:] == [b"b"]

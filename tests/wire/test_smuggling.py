@@ -185,7 +185,7 @@ async def test_what_never_ends_is_left(begin: bytes, more: bytes) -> None:
         asking = Asking(await pool.take(far.url, PATIENCE))
         line = await far.accepts()
         await line.hears()
-        asking.answered.add_done_callback(lambda _: asking.relay() if line else None)
+        asking.answered.add_done_callback(lambda _: asking.relay())
         saying = asyncio.create_task(line.says(begin + more * (4 * HEAD_BYTES // len(more))))
         with pytest.raises(NotHttp):
             await asking.ended
@@ -197,7 +197,7 @@ async def test_what_never_ends_is_left(begin: bytes, more: bytes) -> None:
 
 @pytest.mark.parametrize("poison", [FORGED, b"!", sized(b"", start=b"HTTP/1.1 408 Bye"), b"\x00"])
 async def test_what_comes_unasked_is_nobodys_answer(poison: bytes) -> None:
-    """Said while a connection waits it ends that connection: the next request gets its own answer."""
+    """It ends the connection that waits: the next request gets its own answer."""
     async with pooled() as (far, pool):
         for _ in range(5):
             asking = Asking(await pool.take(far.url, PATIENCE))
