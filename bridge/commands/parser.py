@@ -141,9 +141,7 @@ def _add_looking(commands: Verbs) -> None:
     check = verbs.add_parser("check", help="say what is wrong with it")
     doctor = commands.add_parser("doctor", help="find what would go wrong, and how to mend it")
     bench = commands.add_parser("bench", help="measure what the bridge costs on this machine")
-    bench.add_argument(
-        "--seconds", type=float, default=10.0, metavar="N", help="for all of it; 10"
-    )
+    bench.add_argument("--seconds", type=float, default=10.0, metavar="N", help="for all of it; 10")
     commands.add_parser("demo", help="see the main job done, without an account")
     for command in (listed, show, doctor, bench):
         command.add_argument(
