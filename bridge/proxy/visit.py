@@ -104,9 +104,10 @@ class Visit:
 
     def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
         """Pass content on; the *last* ends the visit."""
+        if last:
+            self._exchange = None  # its connection is another's now, and not to be paused
         self.reply.take(pieces, last=last)
         if last:
-            self._exchange = None  # its connection is another's now
             self._trace.ended()
             self._means.ledger.enter(self._tell)
             self._done()

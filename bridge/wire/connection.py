@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise Disconnected("closed", reused=self.served > 0)
+        self.resume()  # whoever had it before may have said pause too late
         self.heard_at = self._clock.monotonic()
         self.answer = Incoming(bodiless=bodiless)
         self._reader = reader

@@ -75,15 +75,14 @@ class Crowd:
 
     async def streams(self, gauge: Gauge) -> int:
         """Open, stream and end all of them; return the memory taken while all were open."""
-        async with AsyncExitStack() as stack:
+        async with asyncio.timeout(60), AsyncExitStack() as stack:
             for number in range(self._size):
                 client = await stack.enter_async_context(rawclient(self._machine.port))
                 await client.sends(asking(self._machine, b"%d" % number))
                 self._clients[number] = client
-            async with asyncio.timeout(20):
-                for _ in self._clients:
-                    sent = await self._witness.arrives()
-                    self._sent[int(sent.body)] = sent
+            for _ in self._clients:
+                sent = await self._witness.arrives()
+                self._sent[int(sent.body)] = sent
             self._say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nopen\r\n")
             for client in self._clients.values():
                 await client.hears(b"open")
