@@ -87,7 +87,8 @@ class Subject:
     """One way from a client to the API; its processes run within ``with``.
 
     *words* start it, in the environment *variables*; nothing is started where there are none.
-    *credential* is what a client has to send itself. It has *patience* seconds to end when told to.
+    *credential* is what a client has to send itself. It has *patience* seconds to end when told to,
+    and is there once *processes* of it are.
     """
 
     name: str
@@ -98,12 +99,13 @@ class Subject:
     credential: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     patience: float = STOP_SECONDS
+    processes: int = 1
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.spawn()
         deadline = CLOCK.monotonic() + START_SECONDS
-        while not self.listens():
+        while not (self.listens() and len(self.pids) >= self.processes * bool(self.process)):
             self.alive()
             if CLOCK.monotonic() > deadline:
                 self.stop()
@@ -202,7 +204,9 @@ def nginx(upstream: Upstream, folder: Path) -> Subject:
         authority=upstream.authority or "/dev/null",
     )
     (folder / "nginx.conf").write_text(text)
-    return Subject("nginx", port, [NGINX, "-p", str(folder), "-c", f"{folder}/nginx.conf"], folder)
+    return Subject(
+        "nginx", port, [NGINX, "-p", str(folder), "-c", f"{folder}/nginx.conf"], folder, processes=3
+    )
 
 
 def aiohttp(upstream: Upstream, folder: Path) -> Subject:
