@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import loop
 from tests.world import FOREIGN
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted: whoever runs the tests in the background has Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
