@@ -27,8 +27,8 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 class Reply:
     """One answer on its way to the client.
 
-    *begun*, *ended* and *sent* (bytes of content) tell how far it is, *stays* whether the
-    connection serves another request afterwards.
+    *begun* and *sent* (bytes of content) tell how far it is, *stays* whether the connection serves
+    another request afterwards.
     """
 
     __slots__ = (
@@ -39,13 +39,12 @@ class Reply:
         "_transport",
         "_unsent",
         "begun",
-        "ended",
         "sent",
         "stays",
     )
 
     def __init__(self, transport: asyncio.Transport, outbox: Outbox, request: Request) -> None:
-        self.begun = self.ended = False
+        self.begun = False
         self.sent = 0
         self.stays = request.keeps
         self._transport = transport
@@ -94,7 +93,6 @@ class Reply:
 
         Does not wait for a client that does not read: its connection says so to the upstream's.
         """
-        self.ended = last
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         size = len(data)
         if not self._has_content:

@@ -235,9 +235,7 @@ class Visit:
             type(error).__name__,
             exc_info=(RuntimeError, nameless, error.__traceback__),
         )
-        message = (
-            f"bridge made a mistake (id={self._trace.number}): see `bridge logs`, and report it"
-        )
+        message = f"bridge made a mistake (id={self._trace.number}): see its log, and report it"
         self._send_error(BridgeError(message), message)
         self._done()
 

@@ -1,8 +1,8 @@
 """Carries one request after another on one connection, and relays each answer as it comes.
 
-The answer's content goes from ``data_received`` straight to its reader: no task wakes up for it
-and nothing holds it. A connection is used again only after an answer that ended in good order, and
-never while anybody still holds it.
+The answer's content goes from ``data_received`` straight to its sink: no task wakes up for it and
+nothing holds it. A connection is used again only after an answer that ended in good order; it may
+serve another as soon as its sink has heard of the end.
 """
 
 from __future__ import annotations
