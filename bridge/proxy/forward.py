@@ -40,8 +40,11 @@ _UNCOUNTED: Final = frozenset({404, 405, 501})
 class Asker(Sink, Protocol):
     """Whose request it is; as a sink it takes the content of the answer."""
 
-    def answered(self, answer: Incoming) -> None:
-        """Take the head that counts; its content follows."""
+    def asked(self) -> None:
+        """Hear that the request is on its way."""
+
+    def answered(self, answer: Incoming, heard_at: float) -> None:
+        """Take the head that counts, which came at *heard_at* (monotonic); its content follows."""
 
     def go_on(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work*, which may have to wait, and fail with what it raises."""
@@ -169,6 +172,7 @@ class Exchange:
                     continue
                 raise self._failure(error) from None
             self._connection = connection
+            self._asker.asked()
             return
 
     async def _replay(self, refusal: Incoming, held: Held) -> None:
@@ -209,7 +213,7 @@ class Exchange:
             self.close()
             raise Uncounted(f"{route.provider.name} does not count tokens")
         self._has_answered = True
-        self._asker.answered(answer)
+        self._asker.answered(answer, connection.heard_at)
         connection.relay(self._asker)
 
     def _written(self) -> bytes:

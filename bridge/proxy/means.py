@@ -1,4 +1,4 @@
-"""Holds what every request needs on its way through the house, and what has gone through."""
+"""Holds what every request needs on its way through the house."""
 
 from __future__ import annotations
 
@@ -10,20 +10,7 @@ from bridge.network import Client
 from bridge.proxy.body import Budget
 from bridge.proxy.ledger import Ledger
 from bridge.proxy.pages import Pages
-
-
-@dataclass(slots=True)
-class Totals:
-    """What has gone through since the start.
-
-    *live* is how many exchanges are under way, *last_request* when the last one began (wall clock,
-    0 for never), *sent* the bytes of content sent to clients.
-    """
-
-    requests: int = 0
-    sent: int = 0
-    live: int = 0
-    last_request: float = 0.0
+from bridge.proxy.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +25,6 @@ class Means:
     budget: Budget
     pages: Pages
     invite: Callable[[str], Awaitable[str]]
-    totals: Totals
+    tally: Tally
     ledger: Ledger
     tell: Callable[[str], None]

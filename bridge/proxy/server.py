@@ -14,9 +14,10 @@ from bridge.proxy.connection import Connection, PeerUid
 from bridge.proxy.connections import Connections
 from bridge.proxy.framing import Request
 from bridge.proxy.ledger import Ledger
-from bridge.proxy.means import Means, Totals
+from bridge.proxy.means import Means
 from bridge.proxy.pages import Pages
 from bridge.proxy.passage import Limits, Passage
+from bridge.proxy.tally import Tally
 from bridge.proxy.visit import Visit
 from bridge.wire.outbox import Outbox
 
@@ -47,15 +48,13 @@ class FrontDoor:
         peer_uid: PeerUid,
         tell: Callable[[str], None] = log.info,
     ) -> None:
-        self.totals = Totals()
+        self.tally = Tally()
         self._passage = passage
         self._clock = clock
         self._peer_uid = peer_uid
         self._prefix = instance[:6]
         pages = Pages(instance, health, ready)
-        self._means = Means(
-            client, clock, Budget(clock), pages, invite, self.totals, Ledger(), tell
-        )
+        self._means = Means(client, clock, Budget(clock), pages, invite, self.tally, Ledger(), tell)
         self._connections = Connections(clock)
         self._outbox = Outbox()
         self._numbers = itertools.count(1)
@@ -71,12 +70,12 @@ class FrontDoor:
     @property
     def live(self) -> int:
         """How many exchanges are under way."""
-        return self.totals.live
+        return self.tally.live
 
     @property
     def last_request(self) -> float:
         """When the last exchange began, on the wall clock; 0 for never."""
-        return self.totals.last_request
+        return self.tally.last_request
 
     async def drain(self, seconds: float) -> int:
         """Let what is under way end, for *seconds* at most; say how many had to be dropped.

@@ -26,6 +26,7 @@ from bridge.proxy.means import Means
 from bridge.proxy.passage import Passage
 from bridge.proxy.reply import Reply
 from bridge.proxy.rewrite import Route, choose, dialect_of
+from bridge.proxy.tally import Outcome
 from bridge.proxy.trace import Trace
 from bridge.wire.framing import Incoming
 
@@ -80,6 +81,7 @@ class Visit:
         """Give up what is under way: the client has gone, and every token more would cost."""
         if not self._is_over:
             log.info("request abandoned %s", self._measured())
+            self._enter(Outcome.ABANDONED)
             self._settle()
 
     def pause(self) -> None:
@@ -94,12 +96,17 @@ class Visit:
 
     # What the exchange tells.
 
-    def answered(self, answer: Incoming) -> None:
+    def asked(self) -> None:
+        """Note when the request went out."""
+        self._trace.asked()
+
+    def answered(self, answer: Incoming, heard_at: float) -> None:
         """Make the head of the answer; no replay can come now."""
         self._body.release()
-        self._trace.answered(answer.status)
+        self._trace.answered(answer.status, heard_at)
         mark = b"" if self._route is None else self._route.manner.mark
         lines = answer_lines(answer.headers, mark, bare=answer.status == 204)
+        lines.append(b"server-timing: bridge;dur=%.2f\r\n" % (self._trace.added * 1000))
         self.reply.open(answer.status, answer.reason, lines, sized=answer.sized)
 
     def take(self, pieces: Sequence[bytes], *, last: bool) -> None:
@@ -135,6 +142,7 @@ class Visit:
         route = self._route
         if isinstance(error, AnswerCut):
             log.warning("request cut %s reason=%s", self._measured(), error)
+            self._enter(Outcome.CUT, str(error))
             self.reply.abort()
             self._settle()
         elif isinstance(error, Uncounted) and route:
@@ -192,6 +200,7 @@ class Visit:
         if waits and not self.request.whole:
             self.reply.proceed()
         await self._body.receive()
+        self._trace.received()
 
     async def _estimate(self, route: Route) -> None:
         """Answer how many tokens there are about, without asking any further."""
@@ -204,10 +213,10 @@ class Visit:
         self._done()
 
     def _count(self) -> None:
-        totals = self._means.totals
-        totals.requests += 1
-        totals.live += 1
-        totals.last_request = self._means.clock.now()
+        tally = self._means.tally
+        tally.requests += 1
+        tally.live += 1
+        tally.last_request = self._means.clock.now()
         self._is_counted = True
 
     # How it ends.
@@ -222,6 +231,7 @@ class Visit:
         log.warning(
             "request failed %s error=%s reason=%s", self._measured(), type(error).__name__, error
         )
+        self._enter(Outcome.FAILED, str(error))
         self._done()
 
     def _stumble(self, error: Exception) -> None:
@@ -235,6 +245,7 @@ class Visit:
             type(error).__name__,
             exc_info=(RuntimeError, nameless, error.__traceback__),
         )
+        self._enter(Outcome.FAILED, f"a bug ({type(error).__name__})")
         message = f"bridge made a mistake (id={self._trace.number}): see its log, and report it"
         self._send_error(BridgeError(message), message)
         self._done()
@@ -255,6 +266,10 @@ class Visit:
 
     def _tell(self) -> None:
         self._means.tell(f"request answered {self._measured()}")
+        self._enter(Outcome.ANSWERED)
+
+    def _enter(self, outcome: Outcome, error: str = "") -> None:
+        self._trace.count(self._means.tally, outcome, self.reply.sent, error)
 
     def _done(self) -> None:
         self._settle()
@@ -269,9 +284,7 @@ class Visit:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         if self._is_counted:
-            totals = self._means.totals
-            totals.live -= 1
-            totals.sent += self.reply.sent
+            self._means.tally.live -= 1
 
     def _measured(self) -> str:
         return self._trace.words(self.reply.sent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -20,6 +21,8 @@ from tests.fakes.exchange import Exchange, Framing
 from tests.fakes.upstream import Upstream
 from tests.proxy.doorway import MESSAGES, Answer, Caller, Doorway, doorway
 
+#: The headers that are ours.
+ADDED = ["x-bridge-provider", "server-timing"]
 FRAMINGS: list[Framing] = ["chunked", "length", "close"]
 
 
@@ -65,7 +68,10 @@ async def test_the_head_is_the_upstreams() -> None:
         )
         answer = await caller.answer()
     assert (answer.status, answer.reason, answer.content) == (299, "Very Odd", b"ok")
-    assert answer.headers == [
+    *headers, (timing, added) = answer.headers
+    assert timing == "server-timing"
+    assert re.fullmatch(r"bridge;dur=\d+\.\d\d", added)
+    assert headers == [
         ("X-B", "2"),
         ("x-a", "1"),
         ("X-b", "caf\xe9"),
@@ -110,10 +116,10 @@ async def test_each_event_arrives_before_the_next_is_said(framing: Framing, vers
 @pytest.mark.parametrize(
     ("status", "headers", "expected"),
     [
-        (200, [("content-length", "0")], ["content-length", "x-bridge-provider"]),
-        (204, [], ["x-bridge-provider"]),
-        (204, [("content-length", "0")], ["x-bridge-provider"]),
-        (304, [("content-length", "9")], ["content-length", "x-bridge-provider"]),
+        (200, [("content-length", "0")], ["content-length", *ADDED]),
+        (204, [], ADDED),
+        (204, [("content-length", "0")], ADDED),
+        (304, [("content-length", "9")], ["content-length", *ADDED]),
     ],
 )
 async def test_answers_without_content_end_with_their_head(
@@ -139,7 +145,7 @@ async def test_head_has_the_headers_of_get_and_no_content(headers: list[tuple[st
             await exchange.head(200, headers, "length")
             await exchange.ends()
             answer = await caller.answer(empty=True)
-            assert answer.names == [*(name for name, _ in headers), "x-bridge-provider"]
+            assert answer.names == [*(name for name, _ in headers), *ADDED]
 
 
 async def test_an_answer_of_two_lengths_is_no_answer() -> None:

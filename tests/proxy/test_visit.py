@@ -420,5 +420,5 @@ async def test_what_has_gone_through_is_counted() -> None:
         await caller.answer()
         await caller.asks("GET", "/health")
         await caller.answer()
-        totals = way.door.totals
-        assert (totals.requests, totals.sent, totals.live) == (1, 5, 0)
+        tally = way.door.tally
+        assert (tally.requests, tally.sent, tally.live) == (1, 5, 0)
