@@ -22,6 +22,9 @@ log = logging.getLogger("bridge")
 #: Without news the files are looked at all the same: another machine's writes to a shared home,
 #: or a folder that was made a moment before it was watched, send none.
 LOOK_SECONDS: Final = 5
+#: So often the thread that watches asks for news: with the 50 that it does by itself it would wake
+#: an idle laptop twenty times a second.
+STEP_MILLISECONDS: Final = 250
 
 #: Yields whenever something may have happened in the given folders, and now and then anyway.
 Watch = Callable[[Iterable[str]], AsyncGenerator[object, None]]
@@ -34,6 +37,7 @@ def _kernel_news(folders: Iterable[str]) -> AsyncGenerator[object, None]:
         recursive=False,
         yield_on_timeout=True,
         rust_timeout=LOOK_SECONDS * 1000,
+        step=STEP_MILLISECONDS,
     )
 
 
