@@ -7,12 +7,17 @@ called: a hostname with an umlaut breaks naive clients.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import uuid
 from pathlib import Path
+from typing import Final
 
-from bridge import __version__
+from bridge import __version__, plainfile
+
+#: Bytes; an id has 32.
+LONGEST: Final = 4096
 
 
 class Device:
@@ -20,15 +25,17 @@ class Device:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fallback = uuid.uuid4().hex
+        self._last = self._fallback = uuid.uuid4().hex
 
     @property
     def device_id(self) -> str:
-        """The id in the file; where there is none, one that is the same until one is written."""
-        try:
-            return self._written() or self._fallback
-        except OSError:
-            return self._fallback
+        """The id in the file; where there is none, one that is the same until one is written.
+
+        While the file cannot be read, the id that was read last.
+        """
+        with contextlib.suppress(OSError):
+            self._last = self._written() or self._fallback
+        return self._last
 
     def persist(self) -> None:
         """Write the id if no file has one yet, for ever the same from then on.
@@ -58,7 +65,9 @@ class Device:
 
     def _written(self) -> str:
         try:
-            return self._path.read_text(encoding="ascii", errors="ignore").strip()
+            if self._path.stat().st_uid != os.geteuid():
+                return ""  # somebody else's idea of who we are
+            return plainfile.read(self._path, LONGEST).decode("ascii", "ignore").strip()
         except FileNotFoundError:
             return ""
 

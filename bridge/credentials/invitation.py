@@ -15,8 +15,8 @@ from typing import Final
 from bridge.clock import Clock, within
 from bridge.credentials.login import Login
 from bridge.credentials.refresh import LOGIN_HINT
-from bridge.errors import BridgeError
-from bridge.oauth.grant import Invitation
+from bridge.errors import BridgeError, LoginExpired
+from bridge.oauth.grant import Invitation, Wait
 
 log = logging.getLogger("bridge")
 
@@ -83,7 +83,7 @@ class Desk:
         login = self._login()
         begun.set_result(await login.begin())
         log.info("login offered provider=kimi")
-        await login.finish()
+        await login.finish(_Told())
         log.info("login stored provider=kimi")
 
     def _ended(self, begun: asyncio.Future[Invitation], flow: asyncio.Task[None]) -> None:
@@ -94,7 +94,21 @@ class Desk:
         if not flow.cancelled() and (error := flow.exception()) is not None:
             reason = error if isinstance(error, BridgeError) else type(error).__name__
             log.warning("login not completed provider=kimi reason=%s", reason)
-            self._not_before = self._clock.monotonic() + RETRY_SECONDS
+            # A code whose time has passed, maybe while the machine slept, is replaced at once.
+            if not isinstance(error, LoginExpired):
+                self._not_before = self._clock.monotonic() + RETRY_SECONDS
+
+
+class _Told:
+    """Tells the log, once, why a login takes its time; that it waits for a person is no news."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+
+    def __call__(self, step: Wait) -> None:
+        if step.reason not in {self._reason, "slow_down", "authorization_pending"}:
+            log.warning("login waits provider=kimi reason=%s", step.reason)
+        self._reason = step.reason
 
 
 def worded(invitation: Invitation) -> str:

@@ -43,17 +43,22 @@ class Keeper:
         """Do what is due now and return the seconds until the next look."""
         token = self._source.held()
         now = self._clock.now()
+        in_use = self._in_use(now)
         if token is None:
             return NAP_SECONDS
-        if not self._in_use(now):
+        if in_use:
+            self._source.refresh_if_due()
+            nap = min(NAP_SECONDS, max(1.0, token.remaining(now) - token.margin))
+        else:
             issued_at = token.expires_at - token.expires_in
             if now - issued_at > RENEW_SECONDS:
                 self._source.renew()
             # Short enough to find the margin of a token that agents begin to use meanwhile.
-            return min(IDLE_NAP_SECONDS, token.margin / 2)
-        self._source.refresh_if_due()
-        return min(NAP_SECONDS, max(1.0, token.remaining(now) - token.margin))
+            nap = min(IDLE_NAP_SECONDS, token.margin / 2)
+        self._source.attend(in_use=in_use)
+        return nap
 
     def _in_use(self, now: float) -> bool:
         last = self._last_request()
-        return last is not None and now - last < IN_USE_SECONDS
+        # After a jump of the clock backwards the last request may lie ahead.
+        return last is not None and 0 <= now - last < IN_USE_SECONDS

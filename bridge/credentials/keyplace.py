@@ -133,7 +133,7 @@ class File(Visible):
     def _read(self, status: os.stat_result, before: Key | None) -> Key:
         """Return the key that the file of *status* holds; *before* it held another, or this one."""
         self._key = self._seen = None
-        text = self._text(status)
+        text, status = self._text(status)
         settling = 0 <= self._clock.now() - status.st_ctime < SETTLING_SECONDS
         if settling and not text and before is not None:
             return before
@@ -145,7 +145,8 @@ class File(Visible):
             self._seen = _identity(status)
         return before if key == before else key
 
-    def _text(self, status: os.stat_result) -> str:
+    def _text(self, status: os.stat_result) -> tuple[str, os.stat_result]:
+        """Return what is in the file, and what it looked like after it was read."""
         if not stat.S_ISREG(status.st_mode):
             what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise CredentialUnreadable(
@@ -155,11 +156,12 @@ class File(Visible):
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
                 content = file.read(_LIMIT + 1)
+                status = os.fstat(descriptor)
         except OSError as error:
             raise self._unreadable(error) from None
         if len(content) > _LIMIT:
             raise KeyRequired(f"{self.name} is too large for a key: write the key alone into it")
-        return stripped(content)
+        return stripped(content), status
 
     def _unreadable(self, error: OSError) -> CredentialUnreadable:
         return CredentialUnreadable(

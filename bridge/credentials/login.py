@@ -21,6 +21,10 @@ from bridge.providers import OAuth
 
 #: Seconds that an approved login waits for the credential lock before it is stored without it.
 LOCK_SECONDS: Final = 30.0
+#: Seconds between two tries to store an approved login on a disk that refuses it, and for how long:
+#: a person who is told to make room may do so, and approving once more costs them more.
+STORE_SECONDS: Final = 2.0
+STORE_PATIENCE_SECONDS: Final = 120.0
 
 T = TypeVar("T")
 
@@ -37,6 +41,8 @@ class Login:
         self._clock = clock
         self._device = device
         self._grant = DeviceGrant(oauth, {})
+        self._granted: Granted | None = None
+        self._store_until = float("inf")
 
     async def begin(self) -> Invitation:
         """Start the flow and return what the person needs.
@@ -58,9 +64,10 @@ class Login:
     async def finish(self, waiting: Callable[[Wait], None] = lambda _: None) -> Credential:
         """Poll until the person has decided, then store the token.
 
-        *waiting* is told before each wait. Raises ``LoginDenied``, ``LoginExpired`` or a
-        ``CredentialError``. Cancelling ends the flow once the poll under way has been answered; a
-        token that was granted is stored first.
+        *waiting* is told before each wait, also where an approved login waits for a disk that
+        refuses it. Raises ``LoginDenied``, ``LoginExpired`` or a ``CredentialError``. Cancelling
+        ends the flow once the poll under way has been answered; a token that was granted by it is
+        stored first.
         """
         credential: Credential | Wait = self._grant.first_wait
         while isinstance(credential, Wait):
@@ -70,12 +77,22 @@ class Login:
         return credential
 
     async def _poll(self) -> Credential | Wait:
+        if self._granted is None:
+            try:
+                reply = await self._endpoint.send(self._grant.poll())
+            except AuthorizationServerError as error:
+                return self._grant.unheard(str(error), self._clock.now())
+            step = self._grant.heard(reply, self._clock.now())
+            if isinstance(step, Wait):
+                return step
+            self._granted = step
+            self._store_until = self._clock.monotonic() + STORE_PATIENCE_SECONDS
         try:
-            reply = await self._endpoint.send(self._grant.poll())
-        except AuthorizationServerError as error:
-            return self._grant.unheard(str(error), self._clock.now())
-        step = self._grant.heard(reply, self._clock.now())
-        return await self._stored(step) if isinstance(step, Granted) else step
+            return await self._stored(self._granted)
+        except CredentialUnreadable as error:
+            if self._clock.monotonic() >= self._store_until:
+                raise
+            return Wait(STORE_SECONDS, str(error))
 
     async def _stored(self, granted: Granted) -> Credential:
         try:

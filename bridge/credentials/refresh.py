@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from bridge.clock import Clock
+from bridge.credentials.chronicle import Outcome
+from bridge.credentials.journal import Journal
 from bridge.credentials.store import LOCK_PATIENCE_SECONDS, Credential, Store
-from bridge.credentials.successor import Successor
+from bridge.credentials.successor import Successor, successor_path
 from bridge.errors import (
     AnswerLost,
     AuthorizationServerError,
@@ -51,8 +53,15 @@ class Unsaved(Exception):
         self.token = token
 
 
+class Spared(AnswerLost):
+    """The refresh token may be spent and the access token lives: nothing was sent."""
+
+
 class Refresh:
-    """Refreshes the credential in *store* at the authorization server *oauth*."""
+    """Refreshes the credential in *store* at the authorization server *oauth*.
+
+    *journal* is told of each refresh before its token is spent, and of what came of it.
+    """
 
     def __init__(
         self,
@@ -62,7 +71,12 @@ class Refresh:
         endpoint: Endpoint,
         clock: Clock,
         headers: Callable[[], Mapping[str, str]],
+        journal: Journal,
     ) -> None:
+        self.journal = journal
+        #: How many refreshes brought a new token, and the last one that a crash had left behind.
+        self.rotations = 0
+        self.recovered: Token | None = None
         self._store = store
         self._oauth = oauth
         self._endpoint = endpoint
@@ -79,7 +93,7 @@ class Refresh:
         write, so callers run it in a task of its own and shield it. Raises ``LoginRequired``
         (``RefreshRefused`` where the server said so), ``CredentialBusy``,
         ``CredentialUnreadable``, ``AuthorizationServerError`` (of which ``AnswerLost`` means that
-        the token may have been spent) and ``Unsaved``.
+        the token may have been spent, ``Spared`` that it therefore was not sent) and ``Unsaved``.
         """
         for pause in (*PAUSES, None):
             try:
@@ -101,9 +115,10 @@ class Refresh:
 
         Takes the lock only where there is something to finish. Raises ``CredentialError``.
         """
-        if self._store.interrupted():
+        await asyncio.to_thread(self.journal.look)
+        if self._store.interrupted() or self.journal.chronicle.under_way:
             async with self._store.lock():
-                await asyncio.to_thread(self._store.recover)
+                await asyncio.to_thread(self._resume)
 
     async def save(self, predecessor: Token, token: Token) -> Credential | None:
         """Try again to put an unsaved *token* on disk; see :meth:`Store.commit`.
@@ -112,12 +127,34 @@ class Refresh:
         """
         patience = LEAVING_SECONDS if self.leaving else LOCK_PATIENCE_SECONDS
         async with self._store.lock(patience):
-            await asyncio.to_thread(self._store.recover)
-            current = self._store.read()
-            if current is None or current.token.refresh != predecessor.refresh:
-                return current
-            successor = await asyncio.to_thread(self._store.reserve, predecessor)
-            return await asyncio.to_thread(self._store.commit, successor, token)
+            return await asyncio.to_thread(self._saved, predecessor, token)
+
+    def _saved(self, predecessor: Token, token: Token) -> Credential | None:
+        self._store.recover()
+        current = self._store.read()
+        if current is not None and current.token.refresh == predecessor.refresh:
+            current = self._store.commit(self._store.reserve(predecessor), token)
+        if current is not None and current.token == token:
+            self.journal.ended(predecessor, Outcome.ROTATED, token)
+        return current
+
+    def _resume(self) -> tuple[Credential | None, bool]:
+        """Finish what was cut short, and return what the file holds and whether it is suspect."""
+        before = self._store.read()
+        suspect = self._store.recover()
+        credential = self._store.read()
+        if credential is None:
+            self.journal.resume(None)
+            return None, False
+        self.journal.resume(credential.token)
+        if before is not None and before.token.access != credential.token.access:
+            self.recovered = credential.token
+            log.warning("token recovered provider=kimi: its refresh was cut short")
+        if suspect and not self.journal.suspects(credential.token):
+            self.journal.cut_short(
+                credential.token, successor_path(self._store.path, credential.token)
+            )
+        return credential, suspect or self.journal.suspects(credential.token)
 
     async def _once(self, due: Due, *, living: bool = True) -> Credential:
         def waiting_is_pointless() -> bool:
@@ -125,39 +162,61 @@ class Refresh:
             return self.leaving or current is None or not due(current.token)
 
         async with self._store.lock(enough=waiting_is_pointless) as held:
-            suspect = held and await asyncio.to_thread(self._store.recover)
-            credential = self._store.read()
+            if held:
+                credential, suspect = await asyncio.to_thread(self._resume)
+            else:
+                credential, suspect = self._store.read(), False
             if credential is None or not credential.token.refresh:
                 raise LoginRequired(f"there is no login: {LOGIN_HINT}")
             if not held or not due(credential.token):
                 return credential
             if suspect and living and not credential.token.urgent(self._clock.now()):
-                raise AnswerLost("a refresh was cut short and its token may be spent: wait")
+                raise Spared("a refresh was cut short and its token may be spent: wait")
             return await self._exchange(credential)
 
     async def _exchange(self, credential: Credential) -> Credential:
         token = credential.token
-        successor = await asyncio.to_thread(self._store.reserve, token)
+        successor = await asyncio.to_thread(self._prepare, token)
         try:
             reply = await self._endpoint.send(refresh_request(self._oauth, token, self._headers()))
             new = refreshed(self._oauth, token, reply, self._clock.now())
-        except BaseException as error:
-            if isinstance(error, BridgeError) and not isinstance(error, AnswerLost):
-                successor.discard()
-            # Else what was reserved stays, and tells the next process that the token may be spent.
+        except Exception as error:
+            await asyncio.to_thread(self._give_up, successor, error)
+            raise
+        except BaseException:
+            # Nobody may wait here. What was begun and reserved stays, as after a crash.
             successor.close()
             raise
-        return await self._commit(successor, credential, new)
+        self.rotations += 1
+        return await asyncio.to_thread(self._commit, successor, credential, new)
 
-    async def _commit(
-        self, successor: Successor, predecessor: Credential, token: Token
-    ) -> Credential:
+    def _prepare(self, token: Token) -> Successor:
+        """Make room, and make it known that *token* is about to be spent; in this order."""
+        successor = self._store.reserve(token)
+        self.journal.begun(token)
+        return successor
+
+    def _give_up(self, successor: Successor, error: Exception) -> None:
+        if isinstance(error, BridgeError) and not isinstance(error, AnswerLost):
+            successor.discard()
+            # A bare 401 or 403 may be a captive portal's.
+            refused = isinstance(error, RefreshRefused) and error.certain
+            outcome = Outcome.REFUSED if refused else Outcome.FAILED
+        else:
+            # What was reserved stays, and tells the next process that the token may be spent.
+            outcome = Outcome.LOST
+        successor.close()
+        self.journal.ended(successor.predecessor, outcome)
+
+    def _commit(self, successor: Successor, predecessor: Credential, token: Token) -> Credential:
         try:
-            credential = await asyncio.to_thread(self._store.commit, successor, token)
+            credential = self._store.commit(successor, token)
         except (OSError, CredentialUnreadable) as error:
+            self.journal.ended(predecessor.token, Outcome.UNSAVED, token)
             reason = getattr(error, "strerror", None) or str(error)
             reason = f"{self._store.path} cannot be written ({reason})"
             raise Unsaved(predecessor, token, reason) from None
+        self.journal.ended(predecessor.token, Outcome.ROTATED, token)
         if credential is None:
             raise LoginRequired(f"somebody logged out during the refresh: {LOGIN_HINT}")
         return credential

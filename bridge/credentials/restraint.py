@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.credentials.refresh import LOGIN_HINT
+from bridge.credentials.refresh import LOGIN_HINT, Spared
 from bridge.errors import AnswerLost, AuthorizationServerError, BridgeError, LoginRequired
 from bridge.oauth.grant import RefreshRefused
 from bridge.oauth.token import Token
@@ -52,9 +52,14 @@ class Restraint:
         # By the wall clock: a machine that slept through the token's end must not go on waiting.
         if self._lost and living and not token.urgent(self._clock.now()):
             raise AnswerLost(self._problem)
-        wait = self._not_before - self._clock.monotonic()
-        if wait > 0:
+        if (wait := self.wait(token)) > 0:
             raise AuthorizationServerError(self._problem, retry_after=wait)
+
+    def wait(self, token: Token) -> float:
+        """Return the seconds before another try with *token*'s refresh token, 0 for "now"."""
+        if token.refresh != self._refresh:
+            return 0.0
+        return max(0.0, self._not_before - self._clock.monotonic())
 
     def ended(self, token: Token) -> bool:
         """Say whether *token* can have no successor: it has no refresh token, or a refused one."""
@@ -93,6 +98,8 @@ class Restraint:
         self._forced = ("", self._forced[1])
         self._problem = str(error) if isinstance(error, BridgeError) else type(error).__name__
         self._lost = self._lost or isinstance(error, AnswerLost)
+        if isinstance(error, Spared):
+            return  # nobody was asked, who could need a moment
         asked = min(getattr(error, "retry_after", None) or 0.0, LONGEST_PAUSE)
         pause = max(COOL_DOWN[min(self._failures, len(COOL_DOWN) - 1)], asked)
         self._failures += 1

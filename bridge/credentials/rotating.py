@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 from typing import Final
 
@@ -19,6 +18,7 @@ from bridge.credentials.refresh import LOGIN_HINT, Due, Refresh, Unsaved
 from bridge.credentials.restraint import Restraint
 from bridge.credentials.source import Condition, Held
 from bridge.credentials.store import Credential, Store
+from bridge.credentials.telling import Telling
 from bridge.errors import (
     AuthorizationServerError,
     BridgeError,
@@ -49,7 +49,7 @@ class OAuthSource:
         self._credential: Credential | None = None
         self._unsaved: Unsaved | None = None
         self._task: asyncio.Task[Credential] | None = None
-        self._refreshed_at: float | None = None
+        self._telling = Telling(clock, refresh.journal, self._restraint)
 
     def at_once(self) -> Token | None:
         """Return the token at hand where it is fresh; see :class:`Source`."""
@@ -121,12 +121,25 @@ class OAuthSource:
             return self._known().token
         return None
 
+    def attend(self, *, in_use: bool) -> None:
+        """Hear whether the keeper refreshes ahead of time; tell of a login that ends anyway."""
+        self._telling.in_use = in_use
+        if (token := self.held()) is not None:
+            self._telling.foresee(token, busy=self._task is not None)
+
+    def logged_in(self, credential: Credential) -> None:
+        """Take note of a login of our own, which whoever asked for it tells of."""
+        self._credential = credential
+        self._telling.seen(credential.token, ours=True)
+
     async def recover(self) -> None:
         """Finish what a crash cut short before a neighbour trips over it; for the start."""
         try:
             await self._refresh.recover()
         except CredentialError as error:
             log.error("credential not recovered provider=kimi reason=%s", error)
+        if (token := self.held()) is not None:
+            self._telling.suspected(token)
 
     async def save(self) -> None:
         """Try again to put a token on disk that the disk refused; does nothing where none waits."""
@@ -139,7 +152,7 @@ class OAuthSource:
             return
         if self._unsaved is unsaved:
             self._unsaved, self._credential = None, saved
-            log.info("token saved provider=kimi")
+            self._telling.saved(saved.token if saved else None, unsaved)
 
     async def settle(self, *, leaving: bool = False) -> None:
         """Wait until no refresh is under way: nobody may leave between rotation and file.
@@ -153,17 +166,11 @@ class OAuthSource:
 
     def condition(self) -> Condition:
         """Say how the login is doing. Never raises, asks no server, costs one ``stat``."""
-        now = self._clock.now()
         try:
             token = self._known().token
         except BridgeError as error:
-            return Condition(
-                ready=False, remaining=None, refreshed_at=self._refreshed_at, problem=str(error)
-            )
-        remaining = token.remaining(now) if token.access else None
-        ready = token.remaining(now) > 0 or not self._restraint.ended(token)
-        problem = self._restraint.problem(token) if self._unsaved is None else str(self._unsaved)
-        return Condition(ready, remaining, self._refreshed_at, problem)
+            return self._telling.none(str(error))
+        return self._telling.condition(token, self._unsaved, busy=self._task is not None)
 
     def _known(self) -> Credential:
         """Return what the file holds now, from memory where the file has not changed."""
@@ -172,9 +179,16 @@ class OAuthSource:
         identity = self._store.identity()
         if self._credential is None or self._credential.identity != identity or identity is None:
             self._credential = self._store.read()
+            if self._task is None:
+                self._see(self._credential)
         if self._credential is None:
             raise LoginRequired(f"there is no login: {LOGIN_HINT}")
         return self._credential
+
+    def _see(self, credential: Credential | None) -> None:
+        token = credential.token if credential else None
+        # What a crash had left behind was told of when it was found.
+        self._telling.seen(token, ours=token is not None and token == self._refresh.recovered)
 
     def _waiting(self, unsaved: Unsaved) -> Credential | None:
         """Return the unsaved token while the file holds its predecessor or cannot be read."""
@@ -195,7 +209,7 @@ class OAuthSource:
             token = self._known().token
             self._restraint.check(token, living=living)
             self._task = asyncio.create_task(self._run(due, living=living), name="token refresh")
-            self._task.add_done_callback(functools.partial(self._ended, token))
+            self._task.add_done_callback(lambda task: self._ended(token, task))
         return self._task
 
     async def _run(self, due: Due, *, living: bool) -> Credential:
@@ -203,15 +217,17 @@ class OAuthSource:
         if self._unsaved is not None:
             # The file still holds a spent refresh token: presenting it would end the login.
             raise CredentialUnreadable(str(self._unsaved))
+        rotations = self._refresh.rotations
         try:
-            credential = await self._refresh.succeed(due, living=living)
+            self._credential = credential = await self._refresh.succeed(due, living=living)
         except Unsaved as unsaved:
             self._unsaved = unsaved
-            credential = Credential(unsaved.token, unsaved.predecessor.identity)
-            log.error("token not saved provider=kimi reason=%s", unsaved)
+            self._telling.unsaved(unsaved)
+            return Credential(unsaved.token, unsaved.predecessor.identity)
+        if self._refresh.rotations > rotations:
+            self._telling.refreshed(credential.token)
         else:
-            self._credential = credential
-        self._refreshed_at = self._clock.now()
+            self._see(credential)
         return credential
 
     def _ended(self, token: Token, task: asyncio.Task[Credential]) -> None:
@@ -220,12 +236,10 @@ class OAuthSource:
             return
         if (error := task.exception()) is None:
             self._restraint.succeeded()
-            remaining = task.result().token.remaining(self._clock.now())
-            log.info("token refreshed provider=kimi remaining=%.0fs", remaining)
         else:
             self._restraint.failed(token, error)
-            reason = error if isinstance(error, BridgeError) else type(error).__name__
-            log.warning("token refresh failed provider=kimi reason=%s", reason)
+            self._telling.failed(token, error)
+            self._see(self._credential)
 
     async def _wait(self, task: asyncio.Task[Credential]) -> Token:
         """Wait for *task* for a bounded time, without owning it."""

@@ -38,9 +38,21 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a source is doing, for people: no secret in it."""
+    """How a source is doing, for people: no secret in it.
+
+    *remaining* is in seconds, every ``_at`` a moment of the wall clock. *problem* keeps the source
+    from being used, or is about to; *note* is worth knowing and no problem yet. *next_refresh_at*
+    is when a refresh is due without a request, *ends_at* when the login is likely to end,
+    *failure* what was wrong with the last refresh that failed, at *failed_at*. ``None`` says that
+    there is nothing to tell.
+    """
 
     ready: bool
     remaining: float | None
     refreshed_at: float | None
     problem: str | None
+    next_refresh_at: float | None = None
+    ends_at: float | None = None
+    failed_at: float | None = None
+    failure: str | None = None
+    note: str | None = None

@@ -36,7 +36,7 @@ from bridge.doctor.looking import agents, credentials, files, network, port, pro
 from bridge.errors import BridgeError, ConfigError
 from bridge.oauth.token import UNKNOWN_LIFETIME
 from bridge.providers import Auth, Provider
-from bridge.service.account import credential_file
+from bridge.service.account import credential_file, journal_file
 from bridge.service.catalogue import rows
 from bridge.service.settings import Settings, catalogue, load, locate
 from bridge.way import outbound
@@ -117,8 +117,9 @@ class _Patient:
         self._can_tell = peer.can_tell()
         self._rows = rows(settings, {})
         share = Path(settings.paths.kimi_share)
+        journal = journal_file(settings.paths)
         self._logins = {
-            name: credentials.login(name, share, clock)
+            name: credentials.login(name, share, clock, journal=journal)
             for name, row in self._rows.items()
             if row.auth is Auth.OAUTH
         }

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bridge.clock import SystemClock
+from bridge.credentials.chronicle import Outcome
+from bridge.credentials.journal import Journal
 from bridge.credentials.store import LOCK_PATIENCE_SECONDS, Credential, Store
 from bridge.credentials.successor import Successor
 from bridge.errors import BridgeError
@@ -30,7 +32,10 @@ from tests.credentials.strongbox import Strongbox
 from tests.fakes.child import Child
 
 #: Where a refresh can be stopped, in the order in which it gets there.
-STEPS = ("before the lock", "lock held", "room reserved", "answer received", "written", "renamed")
+STEPS = (
+    *("before the lock", "lock held", "room reserved", "begin noted"),
+    *("answer received", "written", "renamed", "end noted"),
+)
 
 
 class ShiftedClock(SystemClock):
@@ -100,6 +105,20 @@ class StoppingStore(Store):
         return super().commit(successor, token)
 
 
+class StoppingJournal(Journal):
+    """The journal, of the same process."""
+
+    def begun(self, token: Token) -> None:
+        """Stop once it is known what is about to be sent."""
+        super().begun(token)
+        StoppingStore.reached("begin noted")
+
+    def ended(self, token: Token, outcome: Outcome, successor: Token | None = None) -> None:
+        """Stop once it is known what came of it."""
+        super().ended(token, outcome, successor)
+        StoppingStore.reached("end noted")
+
+
 class BridgeProcess(Child):
     """The program in a child process, as a context manager; its methods block.
 
@@ -160,6 +179,15 @@ class Program:
         """Ask for a token and leave the refresh beside it alone."""
         return {"access": (await self.source.current()).access}
 
+    async def start(self) -> dict[str, Any]:
+        """Take stock as a daemon does that starts."""
+        await self.source.recover()
+        return self.condition()
+
+    async def tell(self) -> dict[str, Any]:
+        """Tell how the login is doing, without asking for anything."""
+        return self.condition()
+
     async def save(self) -> dict[str, Any]:
         """Try again to save what is unsaved."""
         await self.source.save()
@@ -197,7 +225,12 @@ class Program:
     def condition(self) -> dict[str, Any]:
         """Tell how the login is doing."""
         condition = self.source.condition()
-        return {"ready": condition.ready, "problem": condition.problem}
+        return {
+            "ready": condition.ready,
+            "problem": condition.problem,
+            "note": condition.note,
+            "failure": condition.failure,
+        }
 
     async def obeys(self, command: str) -> dict[str, Any]:
         """Do *command* and return what came of it, errors included."""
@@ -225,7 +258,9 @@ async def _line() -> str:
 async def _obeys_all(options: argparse.Namespace) -> None:
     clock = ShiftedClock(options.ahead)
     StoppingStore.step = options.step
-    async with Strongbox(options.share_dir, options.url, clock, StoppingStore) as box:
+    async with Strongbox(
+        options.share_dir, options.url, clock, StoppingStore, StoppingJournal
+    ) as box:
         program = Program(box)
         if options.uid:
             await _becomes(options.uid, box)

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from bridge.clock import Clock
 from bridge.credentials.device import Device
+from bridge.credentials.journal import Journal
 from bridge.credentials.login import Login
 from bridge.credentials.refresh import Refresh
 from bridge.credentials.rotating import OAuthSource
@@ -63,11 +64,16 @@ class RefusingDisk(Store):
 class Strongbox:
     """One bridge on *share_dir*, as an asynchronous context manager.
 
-    *store_type* lets a test put a store of its own in the place of the real one.
+    *store_type* and *journal_type* let a test put its own in the place of the real ones.
     """
 
     def __init__(
-        self, share_dir: Path, url: str, clock: Clock, store_type: type[Store] = Store
+        self,
+        share_dir: Path,
+        url: str,
+        clock: Clock,
+        store_type: type[Store] = Store,
+        journal_type: type[Journal] = Journal,
     ) -> None:
         self.client = Client(Outbound({}))
         self.endpoint = HttpEndpoint(self.client)
@@ -81,6 +87,7 @@ class Strongbox:
             endpoint=self.endpoint,
             clock=clock,
             headers=self.device.grant_headers,
+            journal=journal_type(share_dir / "state" / "journal", clock),
         )
         self.source = OAuthSource(store=self.store, refresh=self.refresh, clock=clock)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,17 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 #: Seconds by which a process is ahead for which a refresh is due, or the token about to end.
 DUE, ENDING = 460, 860
+#: What is said of a login about which there is nothing to say, and of the refresh that was killed.
+WELL = {"ready": True, "problem": None, "note": None, "failure": None}
+CUT = "it was cut short (power cut or kill)"
+MAY_BE_SPENT = (
+    r"^a refresh begun at [-\d: ]{8,19} was cut short: its refresh token may have been spent; "
+    r"if the next refresh is refused, run: bridge login$"
+)
+WAS_SPENT = (
+    r"^the refresh token was most likely spent by a refresh that was cut short at [-\d: ]{8,19} "
+    r"\(power cut or kill\), not by a logout elsewhere: run: bridge login$"
+)
 
 
 class Scene:
@@ -60,6 +72,18 @@ class Scene:
         with BridgeProcess(self.share_dir, self.server.url, ahead=ahead) as bridge:
             return bridge.does("current")
 
+    def says(self, ahead: float, command: str = "start") -> dict[str, Any]:
+        """Return the condition that a bridge finds which starts now."""
+        with BridgeProcess(self.share_dir, self.server.url, ahead=ahead) as bridge:
+            return bridge.does(command)
+
+    def ends(self, ahead: float) -> dict[str, Any]:
+        """Return the condition of a bridge that starts now, and whose first request is refused."""
+        with BridgeProcess(self.share_dir, self.server.url, ahead=ahead) as bridge:
+            ended = bridge.does("current")
+            assert (ended["error"], "bridge login" in ended["text"]) == ("RefreshRefused", True)
+            return bridge.does("tell")
+
     def neighbour_turns(self) -> dict[str, int]:
         """Let the official CLI take its turn, and return what it did."""
         with Neighbour(self.share_dir, self.server.url, force=True) as neighbour:
@@ -71,6 +95,16 @@ class Scene:
         return len({p.name for p in self.path.parent.iterdir()} - {self.path.name}) - (
             1 if self.path.with_suffix(".lock").exists() else 0
         )
+
+    @property
+    def journal(self) -> bytes:
+        """What the journal holds, which is private and names no token."""
+        path = self.share_dir / "state" / "journal"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        content = path.read_bytes()
+        for value in (self.before["refresh_token"], self.held()["refresh_token"]):
+            assert value[:8].encode() not in content
+        return content
 
 
 @pytest.fixture(name="scene", params=[False, True], ids=["lenient", "stern"])
@@ -86,29 +120,53 @@ def test_killed_before_anything_was_done(scene: Scene, step: str) -> None:
     scene.dies_at(step)
     assert scene.held() == scene.before
     assert scene.beside == 0
+    assert scene.says(0) == WELL
     assert scene.starts_again(DUE) == {"access": scene.before["access_token"]}
     assert scene.held()["refresh_token"] != scene.before["refresh_token"]
     state = scene.server.state()
     assert (state["refreshes"], state["spent_presented"], state["revoked"]) == (1, 0, 0)
 
 
-def test_killed_with_room_reserved(scene: Scene) -> None:
+@pytest.mark.parametrize("step", ["room reserved", "begin noted"])
+def test_killed_before_anything_was_sent(scene: Scene, step: str) -> None:
     """Nothing was sent, which nobody knows: the token is spared while it lives, and then works."""
-    scene.dies_at("room reserved")
+    scene.dies_at(step)
     assert scene.held() == scene.before
+    assert re.search(MAY_BE_SPENT, scene.says(0)["note"])
     assert scene.starts_again(DUE) == {"access": scene.before["access_token"]}
     assert scene.server.state()["refreshes"] == 0
     scene.starts_again(ENDING)
     assert scene.held()["refresh_token"] != scene.before["refresh_token"]
     assert scene.beside == 0
+    assert scene.says(0)["note"] is None
     state = scene.server.state()
     assert (state["refreshes"], state["spent_presented"], state["revoked"]) == (1, 0, 0)
+
+
+def test_killed_and_the_room_is_gone(scene: Scene) -> None:
+    """What the journal knows counts, though the leftover beside the credential did not survive."""
+    scene.dies_at("begin noted")
+    for leftover in scene.path.parent.glob(".*.tmp"):
+        leftover.unlink()
+    assert re.search(MAY_BE_SPENT, scene.says(0)["note"])
+    assert scene.starts_again(DUE) == {"access": scene.before["access_token"]}
+    assert scene.server.state()["refreshes"] == 0
+
+
+def test_killed_and_the_journal_is_gone(scene: Scene) -> None:
+    """Without the journal the leftover beside the credential says enough to spare the token."""
+    scene.dies_at("begin noted")
+    (scene.share_dir / "state" / "journal").unlink()
+    assert scene.starts_again(DUE) == {"access": scene.before["access_token"]}
+    assert scene.server.state()["refreshes"] == 0
+    assert re.search(MAY_BE_SPENT, scene.says(0)["note"])
 
 
 def test_killed_while_the_request_was_on_its_way(scene: Scene) -> None:
     """The server did nothing, which nobody knows: as with the room reserved, nothing is lost."""
     scene.dies_while_the_server(hold_before=1, lose=1, loses_before=1)
     assert scene.held() == scene.before
+    assert re.search(MAY_BE_SPENT, scene.says(0)["note"])
     assert scene.starts_again(DUE) == {"access": scene.before["access_token"]}
     assert scene.server.state()["refreshes"] == 0
     scene.starts_again(ENDING)
@@ -129,9 +187,12 @@ def test_killed_with_the_new_token_nowhere(scene: Scene, step: str) -> None:
     assert scene.server.state()["spent_presented"] == 0
     assert scene.starts_again(ENDING) == {"access": scene.before["access_token"]}
     assert scene.server.state()["spent_presented"] == 1
-    ended = scene.starts_again(ENDING + 60)
-    assert (ended["error"], "bridge login" in ended["text"]) == ("RefreshRefused", True)
+    ended = scene.ends(ENDING + 60)
+    assert re.search(WAS_SPENT, ended["note"])
+    assert ended["problem"] == "the login has ended: run: bridge login"
+    assert re.search(WAS_SPENT, scene.says(0)["note"])
     assert scene.held() == scene.before
+    assert scene.journal
     write_credential(scene.share_dir, scene.server.seed(), SystemClock().now())
     assert scene.starts_again(0) == {"access": scene.held()["access_token"]}
 
@@ -141,6 +202,7 @@ def test_killed_between_writing_and_renaming(scene: Scene) -> None:
     scene.dies_at("written")
     assert scene.held() == scene.before
     assert scene.beside == 1
+    assert scene.says(0) == {**WELL, "failure": CUT}
     scene.starts_again(DUE)
     assert scene.held()["refresh_token"] != scene.before["refresh_token"]
     assert scene.beside == 0
@@ -149,12 +211,14 @@ def test_killed_between_writing_and_renaming(scene: Scene) -> None:
     assert scene.neighbour_turns() == {"refreshed": 1}
 
 
-def test_killed_after_renaming(scene: Scene) -> None:
+@pytest.mark.parametrize("step", ["renamed", "end noted"])
+def test_killed_after_renaming(scene: Scene, step: str) -> None:
     """The new token is in the file, for the next start and for the neighbour."""
-    scene.dies_at("renamed")
+    scene.dies_at(step)
     after = scene.held()
     assert after["refresh_token"] != scene.before["refresh_token"]
     assert scene.beside == 0
+    assert scene.says(0) == {**WELL, "failure": None if step == "end noted" else CUT}
     assert scene.starts_again(0) == {"access": after["access_token"]}
     assert scene.neighbour_turns() == {"refreshed": 1}
     state = scene.server.state()

@@ -131,3 +131,14 @@ def test_id_with_something_else_in_it(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"id\r\nX-Evil: \xc3\xbc1\n")
     assert Device(path).headers()["X-Msh-Device-Id"] == "idX-Evil: 1"
+
+
+def test_id_of_a_file_that_cannot_be_read_for_a_while(path: Path) -> None:
+    """An id that was read once stays the id, whatever becomes of the file's folder or disk."""
+    path.parent.mkdir()
+    path.write_text("0123456789abcdef0123456789abcdef")
+    device = Device(path)
+    assert device.device_id == "0123456789abcdef0123456789abcdef"
+    path.unlink()
+    path.mkdir()
+    assert device.device_id == "0123456789abcdef0123456789abcdef"

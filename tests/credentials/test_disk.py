@@ -14,7 +14,10 @@ from typing import Any, Self
 import pytest
 
 from bridge.clock import SystemClock
+from bridge.credentials.chronicle import Outcome
+from bridge.credentials.journal import Journal
 from bridge.errors import CredentialUnreadable
+from bridge.oauth.token import Token
 from tests.credentials.program import BridgeProcess
 from tests.credentials.strongbox import at_once, household
 from tests.fakes.authorization import AuthorizationProcess
@@ -190,6 +193,38 @@ async def test_disk_read_only(disk: Disk, clock: FakeClock) -> None:
         assert home.server.refreshes == 1
 
 
+@mounted
+@pytest.mark.parametrize("trouble", ["full", "ro"])
+def test_disk_of_the_journal(
+    disk: Disk, clock: FakeClock, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    """A journal that cannot be written is one line, loses nothing, and is written when it can."""
+    path = disk.path / "state" / "journal"
+    journal, token = Journal(path, clock), Token("ACCESSsecret", "REFRESHsecret", 0, 900)
+    journal.begun(token)
+    before = path.read_bytes()
+    if trouble == "full":
+        disk.fill()
+    else:
+        disk.turn("ro")
+    journal.ended(token, Outcome.LOST)
+    journal.resume(token)
+    journal.begun(token)
+    reason = "No space left on device" if trouble == "full" else "Read-only file system"
+    assert caplog.messages == [f"refresh journal not written provider=kimi reason={reason}"]
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["journal"]
+    assert journal.suspects(token)
+    if trouble == "full":
+        disk.empty()
+    else:
+        disk.turn("rw")
+    journal.ended(token, Outcome.LOST)
+    after = Journal(path, clock)
+    after.look()
+    assert after.chronicle == journal.chronicle
+
+
 # --- users
 
 
@@ -325,7 +360,8 @@ def test_folder_that_loses_its_permission_during_a_refresh(
         assert server.valid(new)
         assert new != old
         folder.chmod(0o700)
-        assert bridge.does("save") == {"ready": True, "problem": None}
+        saved = bridge.does("save")
+        assert (saved["ready"], saved["problem"], saved["note"]) == (True, None, None)
         assert bridge.does("current")["access"] == new
     assert new in credential_file(share_dir).read_text()
     assert sorted(p.name for p in folder.iterdir()) == ["kimi-code.json", "kimi-code.lock"]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from bridge.credentials.invitation import BEGIN_SECONDS, LEAST_SECONDS, RETRY_SECONDS, Desk, worded
-from bridge.credentials.login import Login
-from bridge.errors import ConfigError
+from bridge.credentials.login import STORE_SECONDS, Login
+from bridge.credentials.store import Credential, Store
+from bridge.errors import ConfigError, CredentialUnreadable
 from bridge.oauth.grant import Invitation
+from bridge.oauth.token import Token
 from tests.credentials.strongbox import Household, at_once, household
 from tests.fakes.clock import FakeClock
 
@@ -244,3 +246,53 @@ async def test_flow_that_cannot_be_made(
 def test_worded(page: str, complete: str, shown: str) -> None:
     """The page with the code in it is preferred, and its absence is no reason to be silent."""
     assert worded(Invitation("AB-1", page, complete, 0)) == shown
+
+
+async def test_an_expired_code_is_replaced_at_once(tmp_path: Path, clock: FakeClock) -> None:
+    """A machine that slept past its code, or whose clock was set, shows another one right away."""
+    async with household(tmp_path, clock) as home:
+        front = desk(home)
+        first = code_in(await front.sentence())
+        await clock.sleepers()
+        clock.advance(24 * 3600)
+        await ended(front)
+        second = code_in(await front.sentence())
+        assert second == code(home) != first
+        await front.close()
+
+
+class FullDisk(Store):
+    """A store on a disk that is full by the time that the person has approved, for a while."""
+
+    refusals = 2
+
+    def replace(self, token: Token) -> Credential:
+        """Find room at the third try."""
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise CredentialUnreadable("the disk is full: make room, then try again")
+        return super().replace(token)
+
+
+async def test_an_approved_login_that_waits_for_room(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once why what was approved is not in force yet; then it is."""
+    async with household(tmp_path, clock, store_type=FullDisk) as home:
+        front = desk(home)
+        await front.sentence()
+        home.server.approve()
+        with caplog.at_level(logging.INFO, "bridge"):
+            for seconds in (5, STORE_SECONDS, STORE_SECONDS):
+                await clock.sleepers()
+                clock.advance(seconds)
+            await ended(front)
+        told = [record.getMessage() for record in caplog.records]
+        assert (
+            told.count(
+                "login waits provider=kimi reason=the disk is full: make room, then try again"
+            )
+            == 1
+        )
+        assert told[-1] == "login stored provider=kimi"
+        assert home.server.valid(at_once(home.source.current()).access)

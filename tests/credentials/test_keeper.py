@@ -240,3 +240,39 @@ async def test_keeper_that_is_cancelled_harms_nothing(tmp_path: Path, clock: Fak
         home.server.release()
         await home.source.settle()
         assert home.credential["refresh_token"] != old
+
+
+async def test_says_when_it_refreshes_next(tmp_path: Path, clock: FakeClock) -> None:
+    """While agents work the next refresh is foretold, and happens then; idle it waits for one."""
+    async with household(tmp_path, clock) as home, kept(home) as agents:
+        await passes(home, 1)
+        assert home.source.condition().next_refresh_at is None
+        agents.ask()
+        await passes(home, IDLE_NAP_SECONDS)
+        planned = home.source.condition().next_refresh_at
+        assert planned == home.credential["expires_at"] - 450
+        while not home.server.refreshes:
+            agents.ask()
+            await passes(home, 1)
+        assert clock.now() == pytest.approx(planned, abs=2)
+        clock.advance(IN_USE_SECONDS)
+        await passes(home, NAP_SECONDS)
+        assert home.source.condition().next_refresh_at is None
+
+
+async def test_warns_of_the_end(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A login that cannot be renewed for weeks is told of once a day, and not before its time."""
+    async with household(tmp_path, clock) as home:
+        keeper = Keeper(home.source, clock, lambda: None)
+        told = []
+        for days in (24, 1.5, 0.5, 0.6, 0.3):
+            clock.advance(days * DAY)
+            home.server.next_answer(503, b"", {"Retry-After": "60"})
+            keeper.step()
+            await home.source.settle()
+            told.append([line for line in caplog.messages if "login ends soon" in line])
+            caplog.clear()
+        line = "login ends soon provider=kimi days={}: run: bridge login"
+        assert told == [[], [line.format(4.5)], [], [line.format(3.4)], []]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.credentials.login import LOCK_SECONDS
-from bridge.credentials.store import Store
+from bridge.credentials.login import LOCK_SECONDS, STORE_PATIENCE_SECONDS, STORE_SECONDS
+from bridge.credentials.store import Credential, Store
 from bridge.errors import (
     AuthorizationServerError,
     CredentialUnreadable,
@@ -18,6 +18,7 @@ from bridge.errors import (
     LoginExpired,
 )
 from bridge.oauth.grant import Wait
+from bridge.oauth.token import Token
 from tests.credentials.strongbox import Household, at_once, household
 from tests.fakes.clock import FakeClock
 
@@ -273,20 +274,46 @@ async def test_login_replaces_whatever_is_there(tmp_path: Path, clock: FakeClock
 
 
 class FullAfterwards(Store):
-    """A store whose disk is full by the time that the person has approved."""
+    """A store whose disk is full by the time that the person has approved, until there is room."""
 
-    def replace(self, token: object) -> object:  # type: ignore[override] # it never returns
-        """Find no room."""
-        raise CredentialUnreadable("the disk is full: make room, then try again")
+    full = True
+
+    def replace(self, token: Token) -> Credential:
+        """Find no room while there is none."""
+        if self.full:
+            raise CredentialUnreadable("the disk is full: make room, then try again")
+        return super().replace(token)
 
 
 async def test_disk_full_after_all(tmp_path: Path, clock: FakeClock) -> None:
-    """A disk that is full after the approval is told in its own words."""
+    """What a person approved waits for room, is told why, and the code is not asked for again."""
+    async with household(tmp_path, clock, store_type=FullAfterwards) as home:
+        home.server.auto_approve = 1
+        login = home.box.login()
+        await login.begin()
+        waits: list[Wait] = []
+        task = asyncio.create_task(login.finish(waits.append))
+        await polled(home)
+        await clock.sleepers()
+        assert [wait.reason for wait in waits[1:]] == [
+            "the disk is full: make room, then try again"
+        ]
+        assert isinstance(home.store, FullAfterwards)
+        home.store.full = False
+        clock.advance(STORE_SECONDS)
+        assert (await task).token.document() == home.credential
+        assert len(home.server.polls) == 1
+
+
+async def test_disk_full_for_good(tmp_path: Path, clock: FakeClock) -> None:
+    """A disk that stays full ends the login in its own words, after a while."""
     async with household(tmp_path, clock, store_type=FullAfterwards) as home:
         home.server.auto_approve = 1
         login = home.box.login()
         await login.begin()
         task = asyncio.create_task(login.finish())
         await polled(home)
+        await clock.sleepers()
+        clock.advance(STORE_PATIENCE_SECONDS)
         with pytest.raises(CredentialUnreadable, match="the disk is full"):
             await task

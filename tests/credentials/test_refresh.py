@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.credentials.refresh import PAUSES, SECOND_LOOK_SECONDS, Unsaved
+from bridge.credentials.chronicle import Entry, Outcome, digest
+from bridge.credentials.journal import Journal
+from bridge.credentials.refresh import PAUSES, SECOND_LOOK_SECONDS, Spared, Unsaved
 from bridge.credentials.store import LOCK_POLL_SECONDS, Store
 from bridge.credentials.successor import Successor, successor_path
 from bridge.errors import AnswerLost, AuthorizationServerError, CredentialUnreadable, LoginRequired
@@ -472,6 +474,99 @@ async def test_other_share_folder_other_login(tmp_path: Path, clock: FakeClock) 
             await box.refresh.succeed(due)
         assert read_credential(other) != json.loads(before)
         assert (home.server.refreshes, server.refreshes) == (1, 1)
+
+
+# --- the journal
+
+
+def refreshes_noted(home: Household) -> list[Entry]:
+    """Return what the next process finds of refreshes in the journal; of adoptions nothing."""
+    journal = Journal(home.share_dir / "state" / "journal", home.clock)
+    journal.look()
+    return [each for each in journal.chronicle.entries if each.outcome is not Outcome.ADOPTED]
+
+
+async def test_noted_before_it_is_sent(tmp_path: Path, clock: FakeClock) -> None:
+    """When the server hears of a refresh token, the journal has heard of it."""
+    async with household(tmp_path, clock) as home:
+        spent = digest(home.credential["refresh_token"])
+        home.server.hold_before = True
+        task = asyncio.create_task(home.refresh.succeed(due))
+        await home.server.request_arrived()
+        assert refreshes_noted(home) == [Entry(spent, clock.now())]
+        clock.advance(2)
+        home.server.release()
+        new = digest((await task).token.refresh)
+        [entry] = refreshes_noted(home)
+        assert entry == Entry(spent, clock.now() - 2, Outcome.ROTATED, clock.now(), new)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (400, b'{"error": "invalid_grant"}', Outcome.REFUSED),
+        (200, b"<html>", Outcome.LOST),
+        (504, b"", Outcome.LOST),
+        (403, b"<html>", Outcome.FAILED),
+        (418, b"", Outcome.FAILED),
+    ],
+)
+async def test_outcomes_are_noted(
+    tmp_path: Path, clock: FakeClock, status: int, body: bytes, outcome: Outcome
+) -> None:
+    """Whatever the server answers, the journal knows what it means for the token."""
+    async with household(tmp_path, clock) as home:
+        for _ in range(3):
+            home.server.next_answer(status, body)
+        with pytest.raises((LoginRequired, AuthorizationServerError)):
+            await clock.run_until(asyncio.create_task(home.refresh.succeed(due)))
+        assert [each.outcome for each in refreshes_noted(home)] == [outcome]
+
+
+async def test_unsaved_is_noted(tmp_path: Path, clock: FakeClock) -> None:
+    """A token that is only in memory is noted as such, and as rotated once it is saved."""
+    async with household(tmp_path, clock, store_type=RefusingDisk) as home:
+        home.disk.refusing = True
+        with pytest.raises(Unsaved) as unsaved:
+            await home.refresh.succeed(due)
+        assert [each.outcome for each in refreshes_noted(home)] == [Outcome.UNSAVED]
+        home.disk.refusing = False
+        await home.refresh.save(unsaved.value.predecessor.token, unsaved.value.token)
+        outcomes = [each.outcome for each in refreshes_noted(home)]
+        assert outcomes == [Outcome.UNSAVED, Outcome.ROTATED]
+
+
+async def test_refresh_without_a_journal(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the journal cannot be written the refresh goes on, and says so in the log."""
+    async with household(tmp_path, clock) as home:
+        (home.share_dir / "state").touch()
+        old = home.credential
+        await home.refresh.succeed(due)
+        assert home.credential["refresh_token"] != old["refresh_token"]
+        assert caplog.text.count("refresh journal not written provider=kimi reason=") == 1
+
+
+async def test_token_from_an_old_copy(tmp_path: Path, clock: FakeClock) -> None:
+    """A refresh token that is known to be spent is not presented while the access token lives."""
+    async with household(tmp_path, clock) as home:
+        old = home.path.read_bytes()
+        await home.refresh.succeed(due)
+        home.path.write_bytes(old)
+        with pytest.raises(Spared):
+            await home.refresh.succeed(due)
+        assert (home.server.refreshes, home.server.spent_presented) == (1, 0)
+
+
+async def test_token_that_never_rotates(tmp_path: Path, clock: FakeClock) -> None:
+    """A server that leaves the refresh token as it is is asked again and again."""
+    async with household(tmp_path, clock) as home:
+        home.server.omit = {"refresh_token"}
+        spent = home.credential["refresh_token"]
+        await home.refresh.succeed(due)
+        assert home.credential["refresh_token"] == spent
+        assert not home.refresh.journal.suspects(Token("", spent, 0, 0))
 
 
 def test_household_is_logged_in(tmp_path: Path, clock: FakeClock) -> None:

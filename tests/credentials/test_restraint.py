@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.credentials.refresh import Spared
 from bridge.credentials.restraint import (
     COOL_DOWN,
     FORCED_INTERVAL,
@@ -163,3 +164,22 @@ def test_unforeseen_error_is_named_by_its_kind(restraint: Restraint) -> None:
     """The text of an error that nobody foresaw is not shown, as nobody knows what is in it."""
     restraint.failed(TOKEN, KeyError("REFRESHsecret"))
     assert restraint.problem(TOKEN) == "KeyError"
+
+
+def test_how_long_to_wait(restraint: Restraint, clock: FakeClock) -> None:
+    """The pause that is left is told, of the token that failed and of no other."""
+    restraint.failed(TOKEN, AuthorizationServerError("unwell"))
+    clock.advance(COOL_DOWN[0] / 2)
+    assert (restraint.wait(TOKEN), restraint.wait(NEXT)) == (COOL_DOWN[0] / 2, 0)
+    clock.advance(COOL_DOWN[0])
+    assert restraint.wait(TOKEN) == 0
+
+
+def test_a_token_that_was_spared(restraint: Restraint, clock: FakeClock) -> None:
+    """Who was not asked needs no moment: once the access token is used up, it is tried at once."""
+    restraint.failed(TOKEN, Spared("may be spent"))
+    with pytest.raises(AnswerLost):
+        restraint.check(TOKEN)
+    assert restraint.problem(TOKEN) == "may be spent"
+    clock.jump(900)
+    restraint.check(TOKEN)

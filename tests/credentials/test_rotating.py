@@ -28,6 +28,7 @@ from tests.fakes.credential import write_credential
 
 #: Seconds after which a token of 15 minutes is due for a refresh, about to end, and over.
 STALE, URGENT, OVER = 451, 841, 901
+DAY = 86400.0
 
 
 async def refused(home: Household) -> None:
@@ -484,9 +485,9 @@ async def test_new_login_ends_the_memory_of_a_refusal(tmp_path: Path, clock: Fak
         await refused(home)
         assert home.source.condition().ready is False
         login = home.logs_in_anew()
-        assert home.source.condition() == Condition(
-            ready=True, remaining=900, refreshed_at=None, problem=None
-        )
+        condition = home.source.condition()
+        assert (condition.ready, condition.remaining, condition.problem) == (True, 900, None)
+        assert (condition.note, condition.ends_at) == (None, clock.now() + 30 * DAY)
         assert at_once(home.source.current()).document() == login
         clock.advance(OVER)
         assert home.server.valid((await home.source.current()).access)
@@ -824,12 +825,20 @@ async def test_condition_of_a_good_login(tmp_path: Path, clock: FakeClock) -> No
     """A good login is ready, and says how long the token lives and when it was refreshed."""
     async with household(tmp_path, clock) as home:
         assert home.source.condition() == Condition(
-            ready=True, remaining=900, refreshed_at=None, problem=None
+            ready=True,
+            remaining=900,
+            refreshed_at=clock.now(),
+            problem=None,
+            ends_at=clock.now() + 30 * DAY,
         )
         clock.advance(URGENT)
         await home.source.current()
         assert home.source.condition() == Condition(
-            ready=True, remaining=900, refreshed_at=clock.now(), problem=None
+            ready=True,
+            remaining=900,
+            refreshed_at=clock.now(),
+            problem=None,
+            ends_at=clock.now() + 30 * DAY,
         )
 
 

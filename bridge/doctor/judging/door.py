@@ -43,7 +43,8 @@ class Door:
     """The *port* with its *listeners*, the PID file, and what the daemon answers.
 
     *kind* and *record* are what ``service.pidfile`` says of *pid_file*, *code*, *line* and *health*
-    what ``service.probe`` learnt; *version* is this command's own.
+    what ``service.probe`` learnt; *version* is this command's own. *idle* says that systemd holds
+    the port for a daemon that it starts at the first request.
     """
 
     port: int
@@ -55,6 +56,7 @@ class Door:
     line: str
     health: Mapping[str, Any]
     version: str
+    idle: bool = False
 
     @property
     def serving(self) -> bool:
@@ -80,6 +82,10 @@ class Door:
 
 def judge(door: Door) -> Iterator[Finding]:
     """Yield what is to be said of *door*."""
+    if door.idle:
+        yield ok(DAEMON, f"systemd holds port {door.port} and starts bridge at the first request")
+        yield from _pid_file(door)
+        return
     strangers = [each for each in door.listeners if each.listens and not door.ours(each)]
     for stranger in strangers:
         yield _stranger(stranger, door)

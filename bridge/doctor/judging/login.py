@@ -5,21 +5,14 @@ Pure. A token is never among the facts, only what was derived from it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from shlex import quote
-from typing import Final
 
+from bridge.credentials.forecast import DAY, REFRESH_LIFETIME, Forecast
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.oauth.token import Token
-
-#: Days before the end of a login at which it is told.
-NOTICE_DAYS: Final = 3
-_DAY: Final = 86400.0
 
 
 class Lock(enum.Enum):
@@ -41,14 +34,11 @@ class Device(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a token says of itself: seconds that it lives, whether it can be renewed, its end.
-
-    *ends_at* is when the login itself ends (seconds since the epoch), ``None`` where nobody says.
-    """
+    """How long a token lives, in seconds, whether it can be renewed, and when its login ends."""
 
     remaining: float
     renewable: bool
-    ends_at: float | None
+    forecast: Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,8 @@ class Login:
     """The login of *provider* in the file *path* of *mode*, as it is *now*.
 
     *problem* says why the file cannot be used and how to mend that; *life* is ``None`` for "not
-    logged in". *cut_short* says that a renewal left something half done.
+    logged in". *cut_short* says that a renewal left something half done, *note* what the journal
+    knows of the refresh token.
     """
 
     provider: str
@@ -68,31 +59,14 @@ class Login:
     lock: Lock = Lock.FREE
     lock_problem: str = ""
     cut_short: bool = False
+    note: str = ""
     device: Device = Device.ABSENT
     device_path: str = ""
 
 
-def life(token: Token, now: float) -> Life:
-    """Return what *token* says of itself at *now*."""
-    return Life(token.remaining(now), bool(token.refresh), ends_at(token.refresh))
-
-
-def ends_at(refresh: str) -> float | None:
-    """Return when the refresh token *refresh* expires, if it is a JWT that says so.
-
-    Its signature is not verified: it is our own token, and nothing but advice depends on it.
-    """
-    parts = refresh.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
-        return None
-    end = claims.get("exp") if isinstance(claims, dict) else None
-    if isinstance(end, bool) or not isinstance(end, int | float) or not 0 < end < 1e12:
-        return None
-    return float(end)
+def life(token: Token, now: float, forecast: Forecast) -> Life:
+    """Return how *token* stands at *now*, and its login by the *forecast*."""
+    return Life(token.remaining(now), bool(token.refresh), forecast)
 
 
 def judge(login: Login) -> Iterator[Finding]:
@@ -117,7 +91,10 @@ def judge(login: Login) -> Iterator[Finding]:
         yield warn(
             subject, text, "see which kimi process hangs: fuser -v " + _lock_file(login.path)
         )
-    if login.cut_short:
+    if login.note:
+        what, _, mend = login.note.partition("; ")
+        yield warn(subject, what, mend or f"if it goes on: {again}")
+    elif login.cut_short:
         text = "a renewal was cut short, and what it left has not been looked at yet"
         yield warn(subject, text, "start the daemon, which finishes it: bridge")
     yield from _device(login, subject, again)
@@ -128,15 +105,20 @@ def _life(login: Login, life: Life, subject: str, again: str) -> Iterator[Findin
         text = "it cannot be renewed: the file holds no refresh token"
         yield (fail if life.remaining <= 0 else warn)(subject, text, again)
         return
-    if life.ends_at is None:
+    ends_at = life.forecast.ends_at
+    if ends_at is None:
         yield ok(subject, f"{login.path} holds one that can be renewed")
         return
-    days = (life.ends_at - login.now) / _DAY
-    if days <= 0:
+    days = (ends_at - login.now) / DAY
+    if days <= 0 and life.forecast.certain:
         yield fail(subject, "it has ended", again)
-    elif days <= NOTICE_DAYS:
-        hours = round(days * 24)
-        text = f"it ends in {hours} hours, unless it is used before"
+    elif days <= 0:
+        age = REFRESH_LIFETIME / DAY - days
+        text = f"it was not renewed for {age:.0f} days and has ended, most likely"
+        yield warn(subject, text, f"see whether it still works: bridge token; else: {again}")
+    elif life.forecast.soon(login.now):
+        left = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
+        text = f"it ends in {left}, unless it is used before"
         yield warn(subject, text, f"let the daemon run, or log in again: {again}")
     else:
         yield ok(subject, f"{login.path} holds one that is good for {days:.0f} days")

@@ -15,8 +15,11 @@ from typing import Final
 
 from bridge import location
 from bridge.clock import Clock
+from bridge.credentials.journal import Journal
 from bridge.credentials.keyplace import File, Key, Place, Variable
+from bridge.credentials.restraint import Restraint
 from bridge.credentials.store import Store
+from bridge.credentials.telling import Telling
 from bridge.doctor.finding import told
 from bridge.doctor.judging.key import Places
 from bridge.doctor.judging.login import Device, Lock, Login, life
@@ -30,8 +33,11 @@ LOCK_SECONDS: Final = 1.0
 LOCK_POLL_SECONDS: Final = 0.1
 
 
-def login(provider: str, share: Path, clock: Clock) -> tuple[Login, Token | None]:
-    """Return how the login in the folder *share* stands, and the token itself if there is one."""
+def login(provider: str, share: Path, clock: Clock, *, journal: Path) -> tuple[Login, Token | None]:
+    """Return how the login in the folder *share* stands, and the token itself if there is one.
+
+    *journal* is the file in which its refreshes are noted.
+    """
     store = Store(credential_file(share), clock)
     token, problem = None, None
     try:
@@ -40,16 +46,20 @@ def login(provider: str, share: Path, clock: Clock) -> tuple[Login, Token | None
     except BridgeError as error:
         problem = told(error, f"bridge login {provider}")
     lock, lock_problem = _lock(store.lock_path, clock)
+    remembered = Journal(journal, clock)
+    remembered.look()
+    telling = Telling(clock, remembered, Restraint(clock))
     found = Login(
         provider=provider,
         path=str(store.path),
         now=clock.now(),
         mode=_mode(store.path),
         problem=problem,
-        life=life(token, clock.now()) if token else None,
+        life=life(token, clock.now(), telling.forecast(token)) if token else None,
         lock=lock,
         lock_problem=lock_problem,
         cut_short=store.interrupted() and lock is Lock.FREE,
+        note=(telling.note(token) if token and lock is Lock.FREE else None) or "",
         device=_device(share / "device_id"),
         device_path=str(share / "device_id"),
     )

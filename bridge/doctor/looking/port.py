@@ -22,9 +22,11 @@ def door(port: int, pid_file: str, home: str) -> Door:
     """Return how the *port* and the *pid_file* of this user stand."""
     kind, record = pidfile.look(pid_file)
     answer = probe(pid_file, port)
+    # To ask at the port of an idle socket unit would start the daemon.
+    addresses = [] if answer.idle else [address for address in LOOPBACK if _exists(address)]
     return Door(
         port=port,
-        listeners=tuple(_listener(address, port, home) for address in LOOPBACK if _exists(address)),
+        listeners=tuple(_listener(address, port, home) for address in addresses),
         pid_file=pid_file,
         kind=kind,
         record=record,
@@ -32,6 +34,7 @@ def door(port: int, pid_file: str, home: str) -> Door:
         line=answer.line,
         health=_document(answer.document),
         version=__version__,
+        idle=answer.idle,
     )
 
 

@@ -70,6 +70,15 @@ def test_serving_where_the_system_names_nobody() -> None:
     assert levels(judge(lying)) == ["fail", "fail", "fail"]
 
 
+def test_a_socket_unit_that_waits() -> None:
+    """A port that systemd holds for the first request is well, with no daemon behind it yet."""
+    finding = only(judge(replace(FREE, listeners=(), idle=True)))
+    assert finding.level == "ok"
+    assert finding.text == f"systemd holds port {PORT} and starts bridge at the first request"
+    left = replace(FREE, listeners=(), idle=True, kind=pidfile.STALE)
+    assert levels(judge(left)) == ["ok", "warn"]
+
+
 def test_a_socket_that_a_service_manager_opened() -> None:
     """The daemon is known by its proof, and by sharing the holder of the socket that has it."""
     holder = (1, "systemd")

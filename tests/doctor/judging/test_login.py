@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import replace
 
 import pytest
 
-from bridge.doctor.judging.login import Device, Life, Lock, Login, ends_at, judge, life
+from bridge.credentials.forecast import Forecast
+from bridge.doctor.judging.login import Device, Life, Lock, Login, judge, life
 from bridge.oauth.token import Token
 from tests.doctor.rows import levels, only, said, troubles
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
 PATH = "/home/me/.kimi/credentials/kimi-code.json"
+UNKNOWN = Forecast(None, None)
 GOOD = Login(
     provider="kimi",
     path=PATH,
     now=NOW,
     mode=0o600,
-    life=Life(remaining=600, renewable=True, ends_at=None),
+    life=Life(remaining=600, renewable=True, forecast=UNKNOWN),
     device=Device.WRITTEN,
     device_path="/home/me/.kimi/device_id",
 )
 
 
-def jwt(**claims: object) -> str:
-    """Return a token that says *claims*, with a signature that nobody checks."""
-    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{payload}.c2ln"
-
-
 def test_a_good_one() -> None:
     """A whole file of mode 0600 with a refresh token is well, even with an old access token."""
     assert only(judge(GOOD)).text == f"{PATH} holds one that can be renewed"
-    expired = replace(GOOD, life=Life(remaining=-9999, renewable=True, ends_at=None))
+    expired = replace(GOOD, life=Life(remaining=-9999, renewable=True, forecast=UNKNOWN))
     assert levels(judge(expired)) == ["ok"]
 
 
@@ -62,18 +56,23 @@ def test_modes(mode: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "level", "words"),
+    ("days", "certain", "level", "words"),
     [
-        (30, "ok", "good for 30 days"),
-        (3.1, "ok", "good for 3 days"),
-        (2, "warn", "it ends in 48 hours"),
-        (0.1, "warn", "it ends in 2 hours"),
-        (-1, "fail", "it has ended"),
+        (30, True, "ok", "good for 30 days"),
+        (5.1, False, "ok", "good for 5 days"),
+        (4.9, True, "warn", "it ends in 5 days"),
+        (2, False, "warn", "it ends in 2 days"),
+        (0.1, True, "warn", "it ends in 2 hours"),
+        (-1, True, "fail", "it has ended"),
+        (-1, False, "warn", "it was not renewed for 31 days and has ended, most likely"),
     ],
 )
-def test_the_end_of_a_login(days: float, level: str, words: str) -> None:
-    """Where the token says when it ends, that is told in time."""
-    ending = replace(GOOD, life=Life(100, renewable=True, ends_at=NOW + days * DAY))
+def test_the_end_of_a_login(days: float, certain: bool, level: str, words: str) -> None:
+    """When a login ends is told in time, and as certain as it is."""
+    ending = replace(
+        GOOD,
+        life=Life(100, renewable=True, forecast=Forecast(None, NOW + days * DAY, certain=certain)),
+    )
     finding = only(judge(ending))
     assert finding.level == level
     assert words in finding.text
@@ -83,7 +82,7 @@ def test_the_end_of_a_login(days: float, level: str, words: str) -> None:
 @pytest.mark.parametrize(("remaining", "level"), [(100, "warn"), (-1, "fail")])
 def test_a_login_that_cannot_be_renewed(remaining: float, level: str) -> None:
     """Without a refresh token a login ends with its access token."""
-    finding = only(judge(replace(GOOD, life=Life(remaining, renewable=False, ends_at=None))))
+    finding = only(judge(replace(GOOD, life=Life(remaining, renewable=False, forecast=UNKNOWN))))
     assert (finding.level, finding.mend) == (level, "bridge login kimi")
 
 
@@ -112,35 +111,27 @@ def test_devices(device: Device) -> None:
     assert "device_id" in finding.text
 
 
-@pytest.mark.parametrize(
-    ("refresh", "end"),
-    [
-        (jwt(exp=1_900_000_000), 1_900_000_000.0),
-        (jwt(exp=1.9e9, sub="me"), 1.9e9),
-        (jwt(exp="soon"), None),
-        (jwt(exp=True), None),
-        (jwt(exp=-1), None),
-        (jwt(exp=1e300), None),
-        (jwt(sub="me"), None),
-        ("opaque", None),
-        ("a.b.c", None),
-        ("a.!!.c", None),
-        ("a.W10.c", None),
-        ("..", None),
-        ("", None),
-        ("é.é.é", None),
-    ],
-)
-def test_ends_at(refresh: str, end: float | None) -> None:
-    """A JWT with an expiry tells it; whatever else a token is, it tells nothing and is no crash."""
-    assert ends_at(refresh) == end
+def test_what_the_journal_knows() -> None:
+    """A refresh token that may be spent is told with what to do about it."""
+    note = (
+        "a refresh begun at 14:03:12 was cut short: so; if the next is refused, run: bridge login"
+    )
+    finding = only(troubles(judge(replace(GOOD, note=note))))
+    assert (finding.level, finding.text) == (
+        "warn",
+        "a refresh begun at 14:03:12 was cut short: so",
+    )
+    assert finding.mend == "if the next is refused, run: bridge login"
+    odd = replace(GOOD, note="odd")
+    assert only(troubles(judge(odd))).mend == "if it goes on: bridge login kimi"
+    assert only(troubles(judge(replace(odd, cut_short=True)))).text == "odd"
 
 
 def test_life_holds_no_secret() -> None:
     """Of a token only numbers are kept."""
-    token = Token("ACCESSsecret", jwt(exp=NOW + DAY), NOW + 60, 900)
-    found = life(token, NOW)
-    assert found == Life(60, renewable=True, ends_at=NOW + DAY)
+    token = Token("ACCESSsecret", "REFRESHsecret", NOW + 60, 900)
+    found = life(token, NOW, UNKNOWN)
+    assert found == Life(60, renewable=True, forecast=UNKNOWN)
     assert "secret" not in repr(found)
-    assert not life(replace(token, refresh=""), NOW).renewable
+    assert not life(replace(token, refresh=""), NOW, UNKNOWN).renewable
     assert "secret" not in said(judge(replace(GOOD, life=found)))

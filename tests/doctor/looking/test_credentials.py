@@ -5,10 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bridge.credentials.chronicle import Outcome
+from bridge.credentials.forecast import DAY, REFRESH_LIFETIME
+from bridge.credentials.journal import Journal
 from bridge.doctor.judging.login import Device, Lock
 from bridge.doctor.looking.credentials import login, places
 from bridge.providers import KeyPlace
@@ -24,6 +28,8 @@ ANSWER = {
     "scope": "kimi-code",
     "token_type": "Bearer",
 }
+#: No journal: nothing has been refreshed yet.
+NONE = Path("/nonexistent/journal")
 SECRET = "sk-x-SECRET9f3b1c77"
 
 
@@ -42,7 +48,7 @@ def _share(tmp_path: Path) -> Path:
 
 def test_a_login(share: Path) -> None:
     """A whole login is told without its tokens; the token itself comes beside it."""
-    found, token = login("kimi", share, FakeClock())
+    found, token = login("kimi", share, FakeClock(), journal=NONE)
     assert (found.mode, found.problem, found.lock, found.cut_short) == (
         0o600,
         None,
@@ -57,9 +63,35 @@ def test_a_login(share: Path) -> None:
     assert "secret" not in repr((found, token))
 
 
+def test_what_the_journal_knows(share: Path, tmp_path: Path) -> None:
+    """The journal is looked at and left alone: its issue counts, and what it suspects is told."""
+    clock, path = FakeClock(), tmp_path / "state" / "journal"
+    journal = Journal(path, clock)
+    journal.resume(None)
+    _, token = login("kimi", share, clock, journal=path)
+    assert token is not None
+    clock.jump(-DAY)
+    journal.begun(replace(token, refresh="REFRESHsecret0"))
+    journal.ended(replace(token, refresh="REFRESHsecret0"), Outcome.ROTATED, token)
+    content = path.read_bytes()
+    found, _ = login("kimi", share, clock, journal=path)
+    assert found.life is not None
+    assert found.life.forecast.ends_at == EPOCH - DAY + REFRESH_LIFETIME
+    assert found.note == ""
+    journal.begun(token)
+    found, _ = login("kimi", share, clock, journal=path)
+    assert "has not ended" in found.note
+    assert "secret" not in repr(found)
+    assert path.read_bytes() != content
+    with lock_file(share).open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        clock.pause(0)
+        assert login("kimi", share, clock, journal=path)[0].note == ""
+
+
 def test_no_login_is_not_made(tmp_path: Path) -> None:
     """Looking for a login leaves nothing behind: no folder, no lock, no device id."""
-    found, token = login("kimi", tmp_path / ".kimi", FakeClock())
+    found, token = login("kimi", tmp_path / ".kimi", FakeClock(), journal=NONE)
     assert (found.life, found.mode, token) == (None, None, None)
     assert (found.lock, found.device) == (Lock.FREE, Device.ABSENT)
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +100,7 @@ def test_no_login_is_not_made(tmp_path: Path) -> None:
 def test_a_login_leaves_the_files_as_they_are(share: Path) -> None:
     """Looking changes neither content nor time of any file."""
     before = {path: path.stat() for path in share.rglob("*")}
-    login("kimi", share, FakeClock())
+    login("kimi", share, FakeClock(), journal=NONE)
     assert {path: path.stat().st_mtime_ns for path in share.rglob("*")} == {
         path: status.st_mtime_ns for path, status in before.items()
     }
@@ -78,7 +110,7 @@ def test_a_login_leaves_the_files_as_they_are(share: Path) -> None:
 def test_a_corrupt_login(share: Path, text: str) -> None:
     """What the store refuses is told in its words, and shown by nobody."""
     credential_file(share).write_text(text)
-    found, _ = login("kimi", share, FakeClock())
+    found, _ = login("kimi", share, FakeClock(), journal=NONE)
     assert found.problem is not None
     assert "is corrupt" in found.problem[0]
     assert "bridge login" in found.problem[1]
@@ -89,7 +121,7 @@ def test_a_corrupt_login(share: Path, text: str) -> None:
 def test_a_login_of_somebody_else(share: Path) -> None:
     """A credential of another user is told with that user's name."""
     os.chown(credential_file(share), NOBODY, NOBODY)
-    found, _ = login("kimi", share, FakeClock())
+    found, _ = login("kimi", share, FakeClock(), journal=NONE)
     assert found.problem is not None
     assert "belongs to" in found.problem[0]
 
@@ -99,17 +131,17 @@ def test_a_busy_lock(share: Path) -> None:
     clock = FakeClock()
     with lock_file(share).open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        found, _ = login("kimi", share, clock)
+        found, _ = login("kimi", share, clock, journal=NONE)
     assert found.lock is Lock.BUSY
     assert sum(clock.slept) == pytest.approx(1.0)
-    assert login("kimi", share, clock)[0].lock is Lock.FREE
+    assert login("kimi", share, clock, journal=NONE)[0].lock is Lock.FREE
 
 
 def test_a_lock_that_is_none(share: Path) -> None:
     """What cannot be opened for locking is told with the system's reason."""
     lock_file(share).unlink()
     lock_file(share).mkdir()
-    found, _ = login("kimi", share, FakeClock())
+    found, _ = login("kimi", share, FakeClock(), journal=NONE)
     assert (found.lock, found.lock_problem) == (Lock.UNUSABLE, "Is a directory")
 
 
@@ -117,11 +149,11 @@ def test_a_renewal_cut_short(share: Path) -> None:
     """What a crash left beside the file is seen, and left there; under the lock it is not one."""
     left = credential_file(share).with_name(f".kimi-code.json.{'a' * 16}.tmp")
     left.touch()
-    assert login("kimi", share, FakeClock())[0].cut_short
+    assert login("kimi", share, FakeClock(), journal=NONE)[0].cut_short
     assert left.exists()
     with lock_file(share).open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert not login("kimi", share, FakeClock())[0].cut_short
+        assert not login("kimi", share, FakeClock(), journal=NONE)[0].cut_short
 
 
 def test_devices(share: Path) -> None:
@@ -130,7 +162,7 @@ def test_devices(share: Path) -> None:
     seen = []
     for make in (lambda: path.write_text(" \n"), path.unlink, path.mkdir):
         make()
-        seen.append(login("kimi", share, FakeClock())[0].device)
+        seen.append(login("kimi", share, FakeClock(), journal=NONE)[0].device)
     assert seen == [Device.EMPTY, Device.ABSENT, Device.UNREADABLE]
 
 
