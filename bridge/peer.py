@@ -129,7 +129,11 @@ class _Kernel:
     def _open(self) -> _socket.socket:
         if self._socket is not None and self._pid == os.getpid():
             return self._socket
-        self._close()  # after a fork, parent and child would read each other's answers
+        if self._socket is not None:
+            # After a fork, parent and child would read each other's answers. Not closed: a daemon
+            # has closed all that it inherited, and the number may be another file's by now.
+            self._socket.detach()
+            self._socket = None
         opened = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, SOCK_DIAG)
         opened.settimeout(0)
         # Connected to the kernel (port 0), the socket takes no message from another process.

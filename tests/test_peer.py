@@ -144,6 +144,20 @@ def test_an_ipv6_listener_is_named() -> None:
             assert found.inode == inode(door)
 
 
+def test_a_daemon_loses_no_file_to_a_question_of_its_parent(door: socket.socket) -> None:
+    """Who has closed what a fork inherited, as a daemon does, keeps the files opened since."""
+    program = (
+        "import os, sys; from bridge import peer\n"
+        "def ask(): return peer.listener('127.0.0.1', int(sys.argv[1])).uid == os.geteuid()\n"
+        "assert ask()\n"
+        "if os.fork(): sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+        "os.closerange(3, 100)\n"
+        "log = os.open('/dev/null', os.O_WRONLY); before = os.fstat(log)\n"
+        "sys.exit(not (ask() and os.fstat(log) == before))"
+    )
+    assert exit_code(program, door.getsockname()[1]) == 0
+
+
 def test_the_kernel_can_tell_here() -> None:
     """On an ordinary Linux the trial with a connection of our own succeeds."""
     assert peer.can_tell()

@@ -24,6 +24,8 @@ _UNITS: Final = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3} | {
     "gib": 1024 * MIB,
 }
 _SIZE: Final = re.compile(r"(\d{1,15}) ?([A-Za-z]*)", re.ASCII)
+#: A line break is dropped by ``urlsplit`` and would go unseen.
+_VISIBLE: Final = re.compile(r"[!-~]+")
 _HOST: Final = re.compile(
     r"(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::(\d{1,5}))?", re.ASCII
 )
@@ -138,8 +140,9 @@ def _file(value: object) -> str:
 
 
 def _proxy(value: object) -> str:
+    text = value if isinstance(value, str) and _VISIBLE.fullmatch(value) else ""
     try:
-        parts = urlsplit(value if isinstance(value, str) else "")
+        parts = urlsplit(text)
         usable = parts.scheme == "http" and parts.hostname and parts.port != 0
     except ValueError:
         usable = False

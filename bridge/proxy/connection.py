@@ -57,8 +57,8 @@ class Visitor(Protocol):
 class Connection(asyncio.Protocol):
     """One accepted connection.
 
-    *uid* is the user at its other end, ``None`` if nobody can tell; *visit* what is under way on
-    it, ``None`` while it waits for a request; *is_full* says that the client does not read.
+    *uid* is the user at its other end, ``None`` if nobody can tell; *visit* what is under way,
+    if anything is; *has_asked* says that something was, *is_full* that the client does not read.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.uid: int | None = None
         self.visit: Visitor | None = None
-        self.is_full = False
+        self.has_asked = self.is_full = False
         self._receive = receive
         self._connections = connections
         self._peer_uid = peer_uid
@@ -79,8 +79,7 @@ class Connection(asyncio.Protocol):
         self.outbox = outbox
         self._requests = Requests()
         self._garbled: Garbled | None = None
-        self._looks = self._head_looks = 0
-        self._ahead = 0
+        self._looks = self._head_looks = self._ahead = 0
         self._is_calling = False
         self._is_finishing = False
         self._remains: Request | None = None
@@ -200,6 +199,7 @@ class Connection(asyncio.Protocol):
         arrived = self._requests.arrived
         while self.visit is None and arrived and not self._transport.is_closing():
             self.visit = visit = self._receive(arrived.popleft(), self)
+            self.has_asked = True
             if self._ahead and not arrived:
                 self._ahead = 0
                 self.resume()

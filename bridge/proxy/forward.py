@@ -22,7 +22,7 @@ from bridge.providers import Auth
 from bridge.proxy.body import Body
 from bridge.proxy.fault import FAILURES, Uncounted, cut, failure
 from bridge.proxy.head import Head, outbound_lines
-from bridge.proxy.rewrite import Route, redirect_leaves
+from bridge.proxy.rewrite import Route
 from bridge.wire.connection import Connection
 from bridge.wire.failure import Disconnected
 from bridge.wire.framing import Incoming
@@ -203,7 +203,7 @@ class Exchange:
         if connection is None:
             return
         route = self._route
-        if answer.status in _REDIRECTS and redirect_leaves(route.url, _location(answer)):
+        if answer.status in _REDIRECTS and route.leads_away(self._head.target, _location(answer)):
             self.close()
             raise RedirectRefused(
                 f"{route.provider.name} answered with a redirect to another host, where no "

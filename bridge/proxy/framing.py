@@ -205,12 +205,12 @@ class Requests:
 
 def _length(head: Head, *, is_11: bool) -> int | None:
     """Return what *head* says of the length of its body."""
+    if head.repeats and len(head.values("host")) > 1:
+        raise Garbled("it has more than one Host")
     if head.has(b"transfer-encoding"):
         codings = [value.strip().lower() for value in head.values("transfer-encoding")]
         if codings != ["chunked"] or not is_11:
             raise Garbled("its transfer coding is not chunked")
         return None
-    if head.repeats and len(head.values("host")) > 1:
-        raise Garbled("it has more than one Host")
     length = head.get(b"content-length")
     return 0 if length is None else int(length)

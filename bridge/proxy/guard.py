@@ -55,11 +55,18 @@ def check_origin(head: Head, policy: Policy) -> None:
 
 
 def check_caller(head: Head, policy: Policy, peer_uid: int | None) -> None:
-    """Let *head* pass if its sender has proved to be who may use the credential.
+    """Let *head* pass if its sender is a program that may use the credential.
 
     *peer_uid* is the user whose connection it is, ``None`` where the kernel did not say. Raises
-    ``Refused``: 403 for another user (even with the key), 401 without the key where it is asked.
+    ``Refused``: 403 for what a browser loads and for another user (even with the key), 401 without
+    the key where it is asked.
     """
+    if head.has(b"sec-fetch-dest") and head.value("sec-fetch-dest") != "empty":
+        # An address that was typed, or led to by one, says "none" of its site. What a provider
+        # answers would be a page of our own origin then, and its scripts would be let in.
+        raise Refused(
+            "this request came from a browser that opens a page: bridge serves programs only"
+        )
     if policy.clients == "any":
         return
     if policy.clients == "same-user":

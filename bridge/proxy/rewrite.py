@@ -1,33 +1,28 @@
 """Chooses where a request goes and writes the head with which it goes there.
 
 Pure. The target is looked at as text and never decoded on its way out, so that what the client
-encoded arrives encoded; a target that could mean another place to somebody behind us is refused.
+encoded arrives encoded.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Self
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from bridge.errors import ConfigError, Refused
 from bridge.providers import RESERVED_NAMES, Dialect, Provider
 from bridge.proxy.head import Head, Manner
 from bridge.proxy.surface import Asked, Surface, find, join, lack
+from bridge.proxy.target import check_target, first_segment, redirect_leaves
 
 #: How many targets are remembered with their routes.
 REMEMBERED: Final = 256
 
 _OPENAI: Final = (Surface.CHAT.value, Surface.RESPONSES.value)
-_PORTS: Final = {"https": 443, "http": 80}
-
-_PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
-#: Also with a path parameter (``..;x``), which some servers cut off before they look.
-_DOT_SEGMENT: Final = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,8 @@ class Route:
 
     *path* is what stands behind the provider's prefix and *query* what follows the question mark,
     both raw; *asked* is what the path asks for and *dialect* the language of the surface that is to
-    answer. *missing* says why the provider cannot, empty where it can.
+    answer. *missing* says why the provider cannot, empty where it can. *providers* are all, by
+    their prefixes.
     """
 
     provider: Provider
@@ -78,6 +74,9 @@ class Route:
     asked: Asked
     dialect: Dialect
     missing: str = ""
+    providers: Mapping[str, Provider] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, compare=False
+    )
 
     def check(self) -> None:
         """Raise ``Refused`` where the provider has no such surface."""
@@ -112,6 +111,17 @@ class Route:
         """How headers go to the provider."""
         return Manner.of(self.provider)
 
+    def leads_away(self, target: str, location: str) -> bool:
+        """Say whether *location*, answered to a request for *target*, leads to somebody else.
+
+        That is: away from the origin of the URL, or, read by the client as a place of ours, to
+        another provider, whose credential it would get there.
+        """
+        if redirect_leaves(self.url, location):
+            return True
+        led = self.providers.get(first_segment(target, location), self.provider)
+        return led is not self.provider
+
     @cached_property
     def only_counts(self) -> bool:
         """Whether asking twice changes nothing, although the method does not promise it."""
@@ -143,7 +153,7 @@ def choose(head: Head, routes: Routes) -> Route:
 
 def _choose(head: Head, routes: Routes) -> Route:
     path, _, query = head.target.partition("?")
-    _check(head, path)
+    check_target(head)
     path = "/" + path.lstrip("/")
     first, _, rest = path[1:].partition("/")
     provider = routes.providers.get(first)
@@ -159,7 +169,7 @@ def _choose(head: Head, routes: Routes) -> Route:
         )
     dialect = asked.surface.dialect or _either(head, provider)
     missing = lack(provider, asked.surface, dialect, routes.providers.values())
-    return Route(provider, path, query, asked, dialect, missing)
+    return Route(provider, path, query, asked, dialect, missing, routes.providers)
 
 
 def dialect_of(head: Head, route: Route | None = None) -> Dialect:
@@ -170,24 +180,6 @@ def dialect_of(head: Head, route: Route | None = None) -> Dialect:
     if head.value("anthropic-version") or Surface.MESSAGES.value in path:
         return Dialect.ANTHROPIC
     return Dialect.OPENAI if route is None else route.dialect
-
-
-def redirect_leaves(url: str, location: str) -> bool:
-    """Say whether *location*, answered by *url*, leads away from the origin of *url*.
-
-    A location that cannot be read leads away.
-    """
-    try:
-        # Clients read a backslash as a slash, so that "/\HOST" names a host.
-        there = _origin(urljoin(url, location.strip().replace("\\", "/")))
-    except ValueError:
-        return True
-    return there != _origin(url)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _either(head: Head, provider: Provider) -> Dialect:
@@ -208,28 +200,3 @@ def _check_prefix(prefix: str, provider: Provider, other: Provider | None) -> No
         raise ConfigError(f"{key}: {prefix!r} is a path of bridge's own: choose another name")
     if other is not None:
         raise ConfigError(f"{key}: {prefix!r} means {other.name} already: choose another name")
-
-
-def _check(head: Head, path: str) -> None:
-    if head.method in {"CONNECT", "TRACE"}:
-        # TRACE would show the provider's credential to whoever asks.
-        raise _bad_target(f"cannot be reached with {head.method}: use it as a base URL")
-    if not path.startswith("/"):
-        raise _bad_target("is no path: bridge is not a forward proxy, use it as a base URL")
-    if not _PRINTABLE.fullmatch(head.target) or "#" in head.target or "\\" in path:
-        raise _bad_target("has a character that must be percent-encoded")
-    if _DOT_SEGMENT.search(_decoded(path)):
-        raise _bad_target("has a dot segment: write the path that is meant")
-
-
-def _decoded(path: str) -> str:
-    """Return *path* decoded as often as anybody behind us might decode it."""
-    for _ in range(4):
-        if "%" not in path:
-            break
-        path = unquote(path, "latin-1")
-    return path
-
-
-def _bad_target(reason: str) -> Refused:
-    return Refused(f"the request target {reason}", status=400, kind="invalid_request_error")

@@ -62,6 +62,7 @@ def test_what_is_taken(kind: Kind[object], written: object, value: object) -> No
         (FILE, "/a\0"),
         (PROXY, ""),
         (PROXY, "http://"),
+        (PROXY, "http://h:1\r\nX-Injected: 1"),
         (OWN_PROXY, "h:1"),
         (HOSTS, "box"),
     ],

@@ -167,3 +167,23 @@ def test_any_lets_everybody_in(uid: int | None) -> None:
 def test_a_policy_does_not_show_its_key() -> None:
     """Its representation may end up in a log."""
     assert "k3y" not in repr(OURS)
+
+
+@pytest.mark.parametrize("dest", ["document", "iframe", "image", "script", "", "empty, image"])
+@pytest.mark.parametrize("clients", ["same-user", "key", "any"])
+def test_what_a_browser_loads_is_no_program(dest: str, clients: Clients) -> None:
+    """A page that was opened by its address, and the icon that a browser fetches for one: 403.
+
+    Chromium says ``none`` or ``same-origin`` of their site, also where a web page had it opened.
+    """
+    for site in ("none", "same-origin"):
+        shown = head(HOST, ("Sec-Fetch-Site", site), ("Sec-Fetch-Dest", dest), ("x-api-key", "k3y"))
+        check_origin(shown, OURS)
+        with pytest.raises(Refused, match="a browser that opens a page"):
+            check_caller(shown, replace(OURS, clients=clients), OURS.uid)
+
+
+def test_a_program_may_say_that_it_fetches() -> None:
+    """Node's ``fetch`` sends a mode, others an empty destination: no page can be made of those."""
+    check_caller(head(HOST, ("sec-fetch-mode", "cors")), OURS, OURS.uid)
+    check_caller(head(HOST, ("sec-fetch-dest", "empty")), OURS, OURS.uid)
