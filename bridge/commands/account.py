@@ -10,7 +10,6 @@ import os
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 from bridge.clock import SystemClock
 from bridge.commands import daemon
@@ -91,7 +90,7 @@ async def _account(settings: Settings) -> AsyncIterator[Account]:
     client = Client(
         outbound(settings.environment, network.proxy, network.ca_file, providers.values())
     )
-    account = Account(oauth, Path(settings.paths.kimi_share), client, SystemClock())
+    account = Account(oauth, settings.paths, client, SystemClock())
     try:
         yield account
     finally:
@@ -109,10 +108,11 @@ async def _login(settings: Settings, *, browser: bool) -> int:
         terminal = sys.stdout.isatty()
 
         def waiting(step: Wait) -> None:
-            if terminal:
+            if step.reason in {"authorization_pending", "slow_down"} and terminal:
                 print(".", end="", flush=True)
             elif step.reason != "authorization_pending":
-                print(f"still waiting ({step.reason})", flush=True)
+                lead = "\n" if terminal else ""
+                print(f"{lead}still waiting ({step.reason})", flush=True)
 
         await flow.finish(waiting)
         print(("\n" if terminal else "") + f"Logged in. The login is in {account.store.path}")
@@ -121,7 +121,7 @@ async def _login(settings: Settings, *, browser: bool) -> int:
 
 async def _logout(settings: Settings) -> int:
     async with _account(settings) as account:
-        if account.store.identity() is None:
+        if account.store.identity() is None and not account.store.interrupted():
             print("There was no login.")
             return 0
         async with account.store.lock():

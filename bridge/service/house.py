@@ -7,11 +7,13 @@ request under way.
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from bridge import __version__, peer
 from bridge.clock import Clock
@@ -24,11 +26,15 @@ from bridge.providers import Provider
 from bridge.proxy.guard import Clients, Policy
 from bridge.proxy.rewrite import Routes
 from bridge.proxy.server import FrontDoor, Limits, Passage
+from bridge.proxy.tally import Spread, Tally
 from bridge.service import log as logs
 from bridge.service.account import credential_file
 from bridge.service.catalogue import rows
 from bridge.service.settings import Settings
-from bridge.service.sources import Sources, told
+from bridge.service.sources import Sources, passed, told
+
+#: Letters of an error's text that are told: more would fill the screen it is read on.
+ERROR_LENGTH: Final = 200
 
 
 class House:
@@ -41,11 +47,12 @@ class House:
         self._port = port
         self._key = key
         self._clock = clock
-        self._started_at = clock.monotonic()
+        self._began = clock.monotonic()
+        self._started_at = clock.now()
         self._can_tell = peer.can_tell()
         self._device = Device(Path(settings.paths.kimi_share) / "device_id")
         known = self._rows(settings)
-        self._client = Client(_outbound(settings, known.values()))
+        self._client = Client(_outbound(settings, known.values()), clock)
         self._sources = Sources(self._client, clock)
         self._passage = replace(
             self._compose(settings, known), sources=self._sources.adopt(known, settings)
@@ -58,6 +65,7 @@ class House:
             instance=instance,
             health=self.health,
             ready=self.ready,
+            metrics=self.metrics,
             invite=self._invite,
             peer_uid=peer_uid,
             tell=logs.info,
@@ -93,9 +101,12 @@ class House:
         The whole is "ok" when the default provider is ready and nothing is odd about it. Nothing
         is asked and no command is run for it.
         """
-        passage = self._passage
+        passage, tally = self._passage, self.front_door.tally
         providers = {
-            row.name: told(row, passage.sources.get(row.name))
+            row.name: {
+                **told(row, passage.sources.get(row.name)),
+                **passed(tally.providers.get(row.name)),
+            }
             for row in passage.routes.providers.values()  # under each of its names
         }
         default = providers[passage.routes.default.name]
@@ -104,10 +115,26 @@ class House:
             "status": "ok" if healthy else "degraded",
             "version": __version__,
             "pid": os.getpid(),
-            "uptime_seconds": round(self._clock.monotonic() - self._started_at),
-            "streams": self.front_door.live,
+            "port": self._port,
+            "started_at": round(self._started_at),
+            "uptime_seconds": round(self._clock.monotonic() - self._began),
+            "streams": tally.live,
+            "requests": tally.requests,
+            "sent_bytes": tally.sent,
+            "added_ms": _added(tally.added),
+            "last_error": _last_error(tally),
             "providers": providers,
         }
+
+    async def metrics(self, accept: str) -> tuple[str, bytes]:
+        """Return content type and text for Prometheus; see ``service.metrics``.
+
+        The words are found in a thread, where the library is loaded at the first time: the event
+        loop would stand still for both.
+        """
+        tally = copy.deepcopy(self.front_door.tally)
+        providers = cast("Mapping[str, Mapping[str, object]]", self.health()["providers"])
+        return await asyncio.to_thread(_worded, tally, providers, accept)
 
     def ready(self, provider: str) -> bool | None:
         """Say whether the credential of *provider*, by any of its names, is usable.
@@ -176,6 +203,26 @@ def peer_uid(local: tuple[str, int], remote: tuple[str, int]) -> int | None:
     """Return who owns the other end of a connection, or ``None`` where the kernel cannot say."""
     owner = peer.owner(local, remote)
     return owner.uid if owner is not None and owner.inode else None
+
+
+def _worded(
+    tally: Tally, providers: Mapping[str, Mapping[str, object]], accept: str
+) -> tuple[str, bytes]:
+    from bridge.service import metrics  # noqa: PLC0415 - only who is scraped pays for the library
+
+    return metrics.worded(metrics.Picture(__version__, tally, providers), accept)
+
+
+def _added(added: Spread) -> Mapping[str, float | None]:
+    """Return in milliseconds what bridge itself took of half and of nearly all requests."""
+    quantiles = {"p50": added.quantile(0.5), "p99": added.quantile(0.99)}
+    return {name: seconds and round(seconds * 1000, 3) for name, seconds in quantiles.items()}
+
+
+def _last_error(tally: Tally) -> Mapping[str, object] | None:
+    if not tally.last_error:
+        return None
+    return {"at": round(tally.last_error_at), "text": tally.last_error[:ERROR_LENGTH]}
 
 
 def _outbound(settings: Settings, providers: Iterable[Provider]) -> Outbound:

@@ -17,6 +17,7 @@ from typing import Final
 
 from bridge import peer
 from bridge.errors import PortTaken, ServiceError
+from bridge.service.idle import idle_socket
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 #: Clients that connect during a start wait here; the kernel cuts it to net.core.somaxconn.
@@ -97,6 +98,11 @@ def _owner(address: str, port: int) -> str:
     if owner is None or process is None:
         return f"another program: stop it, {choose}"
     pid, name = process
+    if idle_socket(port):
+        return (
+            "systemd, whose socket unit starts bridge at the first request: let it, or stop it "
+            f"with: systemctl --user stop bridge.socket, {choose}"
+        )
     return f"{name} (pid {pid}, user {_user(owner.uid)}): stop it with: kill {pid}, {choose}"
 
 

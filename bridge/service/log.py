@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import stat
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from bridge.clock import SystemClock
 from bridge.errors import ServiceError
@@ -25,6 +27,15 @@ BACKUPS: Final = 3
 #: it tells of. Whatever else is logged takes it along at once.
 MOMENT_SECONDS: Final = 0.05
 
+#: What the journal calls our levels.
+PRIORITIES: Final = {
+    "CRITICAL": "<2>",
+    "ERROR": "<3>",
+    "WARNING": "<4>",
+    "INFO": "<6>",
+    "DEBUG": "<7>",
+}
+
 _CLOCK: Final = SystemClock()
 
 log = logging.getLogger("bridge")
@@ -33,12 +44,13 @@ log = logging.getLogger("bridge")
 class OneLine(logging.Formatter):
     """Formats a record as one line: a value with a line break in it cannot forge another record.
 
-    *stamped* lines begin with their time.
+    A line begins with its time, or for the *journal*, which has its own, with its priority as
+    sd-daemon(3) has it.
     """
 
-    def __init__(self, *, stamped: bool = True) -> None:
+    def __init__(self, *, journal: bool = False) -> None:
         super().__init__()
-        self._is_stamped = stamped
+        self._is_for_journal = journal
         self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
@@ -46,21 +58,27 @@ class OneLine(logging.Formatter):
         text = self.line(record.created, record.levelname, record.getMessage())
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
-            return "\n    ".join([text, *trace])
+            # To the journal each line is an entry, and one without a priority is none of ours.
+            prefix = self._priority(record.levelname) if self._is_for_journal else ""
+            return f"\n{prefix}    ".join([text, *trace])
         return text
 
     def line(self, moment: float, level: str, message: str) -> str:
         """Return *message*, of *moment* (seconds since the epoch) and *level*, as one line."""
         if not message.isprintable():
             message = "\\n".join(message.splitlines())
-        if not self._is_stamped:
-            return f"{level} {message}"
+        if self._is_for_journal:
+            return f"{self._priority(level)}{level} {message}"
         second = int(moment)
         if self._second[0] != second:  # put into words once
             record = logging.LogRecord("", 0, "", 0, "", (), None)
             record.created = second
             self._second = (second, self.formatTime(record, "%Y-%m-%d %H:%M:%S"))
         return f"{self._second[1]},{int((moment - second) * 1000):03d} {level} {message}"
+
+    @staticmethod
+    def _priority(level: str) -> str:
+        return PRIORITIES.get(level, "<5>")
 
 
 class TurnHandler(logging.StreamHandler[TextIO]):
@@ -109,15 +127,29 @@ class TurnHandler(logging.StreamHandler[TextIO]):
 class PrivateFile(RotatingFileHandler):
     """A rotated log file that only its owner can read."""
 
-    def _open(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the base class names its type privately
+    _is_closed = False
+
+    def close(self) -> None:
+        """Close the file for good."""
+        self._is_closed = True
+        super().close()
+
+    def _open(self) -> Any:  # noqa: ANN401 - the base class names its type privately
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.baseFilename, flags, 0o600)
+        # A pipe that nobody reads would keep us waiting, and a second name is another file's.
+        descriptor = os.open(self.baseFilename, flags | os.O_NONBLOCK, 0o600)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a file of its own", self.baseFilename)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
     def room_for(self, size: int) -> TextIO:
         """Return the file to write *size* bytes to, a new one where the old is full."""
-        if self.stream is None:
+        if self._is_closed:
             raise ValueError("the log is closed")
+        if self.stream is None:  # the page was turned, and no new one was to be had at that moment
+            self.stream = self._open()
         if self.stream.tell() + size > self.maxBytes:
             self.doRollover()
         return self.stream
@@ -144,9 +176,9 @@ class FileHandler(TurnHandler):
 
 
 def to_stderr(level: str) -> None:
-    """Log to stderr, for a foreground daemon: a service manager adds its own time."""
-    formatter = OneLine(stamped="JOURNAL_STREAM" not in os.environ)
-    _install(TurnHandler(sys.stderr, formatter), level)
+    """Log to stderr, for a foreground daemon, in the journal's form where that reads it."""
+    journal = _is_journal(sys.stderr, os.environ.get("JOURNAL_STREAM", ""))
+    _install(TurnHandler(sys.stderr, OneLine(journal=journal)), level)
 
 
 def to_file(path: Path, level: str) -> None:
@@ -174,6 +206,18 @@ def info(message: str) -> None:
             handlers[0].info(message)
         else:
             log.info(message)
+
+
+def _is_journal(stream: TextIO, journal: str) -> bool:
+    """Return whether *stream* leads to the *journal*, which is named by device and inode.
+
+    The name alone is no proof: what is redirected to a file has inherited it.
+    """
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return False
+    return journal == f"{status.st_dev}:{status.st_ino}"
 
 
 def _install(handler: logging.Handler, level: str) -> None:

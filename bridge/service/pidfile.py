@@ -17,7 +17,7 @@ import os
 import stat
 
 from bridge.errors import NotRunning, ServiceError
-from bridge.service.record import MAX_BYTES, Record, ourselves, parse
+from bridge.service.record import HAND, MAX_BYTES, Record, ourselves, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,20 +87,38 @@ class PidFile:
         version: str,
         pause: Callable[[float], None],
         address: str = "127.0.0.1",
+        keeper: str = HAND,
+        sockets: str = "own",
     ) -> PidFile:
         """Make the file at *path* ours, and write into it who we are and where we listen.
 
-        *instance* is the random name that our answers to ``/health`` will carry. Raises
-        ``AlreadyClaimed`` if another process holds the file, after waiting (with *pause*) for a
-        quarter of a second, and ``ServiceError`` if the file cannot be ours.
+        *instance* is the random name that our answers to ``/health`` will carry; for *keeper* and
+        *sockets* see ``Record``. Raises ``AlreadyClaimed`` if another process holds the file,
+        after waiting (with *pause*) for a quarter of a second, and ``ServiceError`` if the file
+        cannot be ours.
         """
-        record = ourselves(address=address, port=port, instance=instance, version=version)
+        record = ourselves(
+            address=address,
+            port=port,
+            instance=instance,
+            version=version,
+            keeper=keeper,
+            sockets=sockets,
+        )
         for _ in range(CLAIM_ATTEMPTS):
             descriptor = _open_for_claim(path)
             if _take(path, descriptor, record):
                 return cls(path, descriptor, record)
             pause(CLAIM_PAUSE_SECONDS)
         raise AlreadyClaimed(path, read(path))
+
+    def stopping(self) -> None:
+        """Write down that we are about to leave: whoever looks need not ask us any more."""
+        try:
+            # One line more, the last of its name: nobody can read half a record meanwhile.
+            os.write(self._descriptor, b"stage=stopping\n")
+        except OSError:
+            return  # a full disk must not hinder a stop
 
     def release(self) -> None:
         """Remove the file, if it is still ours, and let go of the lock; twice is once."""
@@ -190,7 +208,8 @@ def _open_for_claim(path: str) -> int:
     except OSError as error:
         raise _unusable(path, error) from None
     status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+    # A second name says that it is another file, too, whose content would be lost.
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
     raise ServiceError(f"{path} is not a file of ours: remove it, or name another with --pid-file")

@@ -14,7 +14,7 @@ import os
 from time import monotonic  # noqa: TID251 - bridge.clock imports asyncio, four times the check
 
 from bridge import peer
-from bridge.service.pidfile import FOREIGN, FREE, HELD, look
+from bridge.service.pidfile import FOREIGN, FREE, HELD, UNREADABLE, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,14 +34,18 @@ MAX_BYTES: Final = 64 * 1024
 
 
 class Answer:
-    """What a probe found: an exit *code*, a *line* that says it, and the health *document*."""
+    """What a probe found: an exit *code*, a *line* that says it, and the health *document*.
 
-    __slots__ = ("code", "document", "line")
+    *idle* tells a socket unit that waits for its first request from a port where nobody is.
+    """
 
-    def __init__(self, code: int, line: str, document: bytes = b"") -> None:
+    __slots__ = ("code", "document", "idle", "line")
+
+    def __init__(self, code: int, line: str, document: bytes = b"", *, idle: bool = False) -> None:
         self.code = code
         self.line = line
         self.document = document
+        self.idle = idle
 
 
 def probe(
@@ -60,13 +64,31 @@ def probe(
         return _without_daemon(path, kind, record, default_port, patience)
     if record is None:
         return Answer(STRANGE, f"bridge is just starting ({path} is being written): try again")
+    if record.stage:
+        # Where its manager holds the port, too, a connection would start the next one after it.
+        return Answer(
+            STRANGE,
+            f"bridge (pid {record.pid}) is {record.stage}, its streams may end first: "
+            "to drop them, run: bridge --stop",
+        )
     return _ask(record, provider, patience)
 
 
 def _without_daemon(
     path: str, kind: str, record: Record | None, port: int, patience: float
 ) -> Answer:
-    if _accepts(port, patience):
+    from bridge.service.idle import idle_socket  # noqa: PLC0415 - who serves need not pay for it
+
+    if idle_socket(port):
+        line = f"not running, but systemd holds 127.0.0.1:{port} and starts it at the first request"
+        return Answer(NOT_RUNNING, line, idle=True)
+    is_somebody = _accepts(port, patience)
+    if kind == UNREADABLE:
+        what = f"{path} cannot be read, or is no file of yours"
+        if is_somebody:
+            return Answer(STRANGE, f"127.0.0.1:{port} answers, but whose is it? {what}")
+        return Answer(DEAD, f"not running, and {what}")
+    if is_somebody:
         return Answer(
             STRANGE, f"127.0.0.1:{port} answers, but it is not bridge: to learn who, run: bridge"
         )

@@ -19,6 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+#: Who keeps a daemon: ``bridge`` itself, a terminal, or a service manager.
+HAND: Final = "hand"
+FOREGROUND: Final = "foreground"
+SYSTEMD: Final = "systemd"
+LAUNCHD: Final = "launchd"
+
 #: No record and no file of the kernel's that is read here comes near this.
 MAX_BYTES: Final = 4096
 
@@ -28,12 +34,14 @@ class Record:
 
     *start*, *boot* and *pidns* are the kernel's words for when and where the process began (empty
     where there is no ``/proc``); *instance* is a random name that only this daemon and the readers
-    of its file know, so that a listener can prove itself.
+    of its file know, so that a listener can prove itself. *keeper* says who keeps the daemon
+    (empty: a version that did not say), *sockets* whether it opened its door itself ("own") or
+    was "passed" it; *stage* is "stopping" from then on.
     """
 
     __slots__ = (
         *("pid", "start", "boot", "pidns", "host"),
-        *("address", "port", "instance", "version"),
+        *("address", "port", "instance", "version", "keeper", "sockets", "stage"),
     )
 
     def __init__(
@@ -48,6 +56,9 @@ class Record:
         host: str = "",
         address: str = "127.0.0.1",
         version: str = "",
+        keeper: str = "",
+        sockets: str = "own",
+        stage: str = "",
     ) -> None:
         self.pid = pid
         self.start = start
@@ -58,6 +69,9 @@ class Record:
         self.port = port
         self.instance = instance
         self.version = version
+        self.keeper = keeper
+        self.sockets = sockets
+        self.stage = stage
 
     def text(self) -> str:
         """Return the number alone on a line, then ``key=value`` lines."""
@@ -106,7 +120,15 @@ class Record:
                 os.close(descriptor)
 
 
-def ourselves(*, address: str, port: int, instance: str, version: str) -> Record:
+def ourselves(
+    *,
+    address: str,
+    port: int,
+    instance: str,
+    version: str,
+    keeper: str = HAND,
+    sockets: str = "own",
+) -> Record:
     """Return the record of this process."""
     return Record(
         pid=os.getpid(),
@@ -118,6 +140,8 @@ def ourselves(*, address: str, port: int, instance: str, version: str) -> Record
         port=port,
         instance=instance,
         version=version,
+        keeper=keeper,
+        sockets=sockets,
     )
 
 

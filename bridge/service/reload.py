@@ -17,11 +17,15 @@ from typing import Final
 
 import watchfiles
 
+from bridge.clock import Clock, SystemClock
+
 log = logging.getLogger("bridge")
 
 #: Without news the files are looked at all the same: another machine's writes to a shared home,
 #: or a folder that was made a moment before it was watched, send none.
 LOOK_SECONDS: Final = 5
+#: Where the system will not watch, the files are looked at so often, and it is asked again.
+AGAIN_SECONDS: Final = 30.0
 #: So often the thread that watches asks for news: with the 50 that it does by itself it would wake
 #: an idle laptop twenty times a second.
 STEP_MILLISECONDS: Final = 250
@@ -41,33 +45,43 @@ def _kernel_news(folders: Iterable[str]) -> AsyncGenerator[object, None]:
     )
 
 
-def changes(paths: Iterable[str], watch: Watch = _kernel_news) -> AsyncIterator[set[str]]:
+def changes(
+    paths: Iterable[str], watch: Watch = _kernel_news, clock: Clock | None = None
+) -> AsyncIterator[set[str]]:
     """Yield those of *paths* that were written, replaced, made or removed, again and again.
 
     Compares with what the files look like when this is called. Files and their folders need not
-    exist. Ends, with a line in the log, when the system will not watch (its limit of inotify
-    instances, for one): callers look for themselves at times. Cancellation leaves nothing behind.
+    exist. Where the system will not watch (its limit of inotify instances or of descriptors, for
+    two), a line in the log says so, and by *clock* the files are looked at now and then until it
+    will. Ends with a watch that ends of itself. Cancellation leaves nothing behind.
     """
-    return _follow({path: _look(path) for path in paths}, watch)
+    return _follow({path: _look(path) for path in paths}, watch, clock or SystemClock())
 
 
 _Look = tuple[int, int, int] | None
 
 
-async def _follow(seen: dict[str, _Look], watch: Watch) -> AsyncIterator[set[str]]:
-    try:
-        while True:
-            folders = _folders(seen)
+async def _follow(seen: dict[str, _Look], watch: Watch, clock: Clock) -> AsyncIterator[set[str]]:
+    is_told = False
+    while True:
+        folders = _folders(seen)
+        try:
             async with contextlib.aclosing(watch(folders)) as news:
                 async for _ in news:
+                    is_told = False
                     if changed := _update(seen):
                         yield changed
-                    if _folders(seen) != folders:  # made, removed, or linked elsewhere: watch anew
+                    if _folders(seen) != folders:  # made, removed, linked elsewhere: watch anew
                         break
                 else:
                     return
-    except (OSError, RuntimeError, ExceptionGroup) as error:  # a group: from awatch's own tasks
-        log.warning("file watch ended, changes are seen later reason=%s", error)
+        except (OSError, RuntimeError, ExceptionGroup) as error:  # a group: from awatch's own tasks
+            if not is_told:
+                log.warning("files cannot be watched, changes are seen later reason=%s", error)
+            is_told = True
+            await clock.sleep(AGAIN_SECONDS)
+            if changed := _update(seen):
+                yield changed
 
 
 def _update(seen: dict[str, _Look]) -> set[str]:

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from bridge import __version__
@@ -22,6 +22,7 @@ from bridge.service import log as logs
 from bridge.service.house import House
 from bridge.service.limits import allow_descriptors
 from bridge.service.memory import settle_allocator, settle_collector
+from bridge.service.notify import Notifier
 from bridge.service.reload import changes
 from bridge.service.settings import Settings
 
@@ -29,6 +30,8 @@ log = logging.getLogger("bridge")
 
 #: How many may wait at the door while the daemon is busy; who finds it full tries again after 1 s.
 BACKLOG: Final = 1024
+#: Seconds beyond the drain that leaving may take: a refresh under way is finished first.
+LEAVING_SECONDS: Final = 100.0
 
 
 def run(
@@ -39,16 +42,21 @@ def run(
     instance: str,
     clock: Clock,
     ready: Callable[[], None],
+    leaving: Callable[[], None] = lambda: None,
+    notifier: Notifier | None = None,
 ) -> None:
     """Serve on *sockets*, which listen already, until a signal says stop.
 
-    *ready* is called once requests are answered. Returns after the last stream has ended or was
-    dropped; the caller frees the PID file.
+    *ready* is called once requests are answered, *leaving* when the door is closed; a service
+    manager is told by *notifier*. Returns after the last stream has ended or was dropped; the
+    caller frees the PID file.
     """
     settle_allocator()
     allow_descriptors()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(Daemon(settings, key=key, instance=instance, clock=clock).live(sockets, ready))
+        notifier = notifier or Notifier("", clock)
+        daemon = Daemon(settings, key=key, instance=instance, clock=clock, notifier=notifier)
+        runner.run(daemon.live(sockets, ready, leaving))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -65,18 +73,28 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class Daemon:
     """One life of the daemon, from sockets that listen to connections that are closed."""
 
-    def __init__(self, settings: Settings, *, key: str, instance: str, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, *, key: str, instance: str, clock: Clock, notifier: Notifier
+    ) -> None:
         self._settings = settings
         self._key = key
         self._instance = instance
         self._clock = clock
+        self._notifier = notifier
+        self._place = ""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def live(self, sockets: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+    async def live(
+        self,
+        sockets: Sequence[socket.socket],
+        ready: Callable[[], None],
+        leaving: Callable[[], None],
+    ) -> None:
         """Open, serve, drain, leave."""
-        port = sockets[0].getsockname()[1]
+        address, port = sockets[0].getsockname()[:2]
+        self._place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         house = House(
             self._settings,
             port=port,
@@ -87,13 +105,19 @@ class Daemon:
         servers = await self._open(house, sockets)
         settle_collector()
         ready()
+        self._notifier.ready(self._status(house))
+        # Not one of the tasks: it goes on until the daemon has left.
+        beat = self._notifier.beat(lambda: self._status(house))
+        pulse = asyncio.create_task(self._outlive("notifier", beat))
         log.info("daemon started version=%s pid=%d port=%d", __version__, os.getpid(), port)
         self._warn(house)
         await self._stop.wait()
         for server in servers:
             server.close()
+        leaving()
         await self._drain(house)
         await self._leave(house)
+        pulse.cancel()
 
     async def _open(
         self, house: House, sockets: Sequence[socket.socket]
@@ -107,7 +131,9 @@ class Daemon:
             for listening in sockets
         ]
         self._tend("keeper", house.keep())
-        self._tend("watcher", self._watch(house))
+        # Looked at before anybody hears that it serves: an edit right after that must count.
+        places = [self._settings.paths.config, str(house.credential)]
+        self._tend("watcher", self._watch(house, changes(places)))
         return servers
 
     def _warn(self, house: House) -> None:
@@ -121,6 +147,10 @@ class Daemon:
     async def _drain(self, house: House) -> None:
         seconds = self._settings.config.server.drain_seconds
         log.info("daemon draining streams=%d seconds=%.0f", house.front_door.live, seconds)
+        self._notifier.stopping(
+            f"stopping, {house.front_door.live} streams may end within {seconds:.0f} s",
+            seconds + LEAVING_SECONDS,
+        )
         draining = asyncio.create_task(house.front_door.drain(seconds))
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
@@ -143,15 +173,19 @@ class Daemon:
             self._hurry.set()
         self._stop.set()
 
-    async def _watch(self, house: House) -> None:
-        config, credential = self._settings.paths.config, str(house.credential)
-        async for changed in changes([config, credential]):
-            if config in changed:
+    async def _watch(self, house: House, news: AsyncIterator[set[str]]) -> None:
+        async for changed in news:
+            if self._settings.paths.config in changed:
                 self._reread(house)
-            if credential in changed:
+            if str(house.credential) in changed:
                 await house.credential_changed()
 
     def _reread(self, house: House) -> None:
+        self._notifier.reloading()
+        self._adopt(house)
+        self._notifier.ready(self._status(house))
+
+    def _adopt(self, house: House) -> None:
         try:
             settings = self._settings.reread()
             house.adopt(settings)
@@ -163,6 +197,12 @@ class Daemon:
         self._settings = settings
         logs.set_level(settings.config.log_level)
         log.info("configuration reloaded file=%s", settings.paths.config)
+
+    def _status(self, house: House) -> str:
+        """Say in a line how the daemon is, for the service manager."""
+        live = house.front_door.live
+        line = f"serving on {self._place}, {live} stream{'' if live == 1 else 's'}"
+        return line if house.health()["status"] == "ok" else f"{line}, degraded: see bridge status"
 
     def _tend(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._outlive(name, work), name=name)

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from bridge import plainfile
 from bridge.config import Config, Paths, parse, paths
 from bridge.errors import ConfigError, ServiceError
 from bridge.way import outbound
@@ -49,8 +50,12 @@ def load(options: Mapping[str, object]) -> Settings:
     Raises ``ConfigError`` naming file, line and key.
     """
     environment = _environment(options)
+    places = paths(environment)
+    if os.geteuid() == 0:
+        for place in (places.key, places.log, places.pid_file, places.kimi_share):
+            _check_home(str(next(p for p in Path(place).parents if p.exists())))
     return _read(
-        paths(environment),
+        places,
         environment,
         {k: v for k, v in options.items() if v is not None and k not in {"config", "pid_file"}},
     )
@@ -73,7 +78,7 @@ def _environment(options: Mapping[str, object]) -> dict[str, str]:
 def _read(places: Paths, environment: Mapping[str, str], options: Mapping[str, object]) -> Settings:
     file = Path(places.config)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = plainfile.read(file).decode("utf-8")
     except FileNotFoundError:
         if environment.get("BRIDGE_CONFIG"):
             raise ConfigError(f"{file} does not exist: make it, or leave out --config") from None

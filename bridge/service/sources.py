@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from bridge.clock import Clock
 from bridge.credentials.keeper import Keeper
 from bridge.credentials.key import KeySource
-from bridge.credentials.source import Source
+from bridge.credentials.source import Condition, Source
 from bridge.errors import ConfigError
 from bridge.network import Client
 from bridge.providers import Auth, OAuth, Provider
+from bridge.proxy.tally import Account as Passed
+from bridge.proxy.tally import Outcome
 from bridge.service.account import Account
 from bridge.service.settings import Settings
+
+_ERRORS: Final = frozenset({Outcome.FAILED, Outcome.CUT})
 
 
 class Sources:
@@ -92,8 +95,7 @@ class Sources:
 
     def _account(self, oauth: OAuth, settings: Settings) -> Account:
         if oauth not in self._accounts:
-            share = Path(settings.paths.kimi_share)
-            self._accounts[oauth] = Account(oauth, share, self._client, self._clock)
+            self._accounts[oauth] = Account(oauth, settings.paths, self._client, self._clock)
         return self._accounts[oauth]
 
 
@@ -101,14 +103,40 @@ def told(row: Provider, source: Source | None) -> Mapping[str, object]:
     """Return how the credential of *row* is doing, for the health document; no secret is in it."""
     if source is None:
         return {"ready": row.auth is Auth.PASSTHROUGH, "auth": str(row.auth)}
-    condition = source.condition()
+    place = source.found() if isinstance(source, KeySource) else None
+    return stated(row, source.condition(), place)
+
+
+def stated(row: Provider, condition: Condition, place: str | None = None) -> Mapping[str, object]:
+    """Return the same of a *condition* that is known, of a key from *place*."""
     document: dict[str, object] = {"ready": condition.ready, "auth": str(row.auth)}
-    if isinstance(source, KeySource) and (place := source.found()) is not None:
+    if place is not None:
         document["source"] = place
-    if condition.remaining is not None:
-        document["expires_in_seconds"] = round(condition.remaining)
-    if condition.refreshed_at is not None:
-        document["refreshed_at"] = round(condition.refreshed_at)
-    if condition.problem:
-        document["problem"] = condition.problem
-    return document
+    moments = {
+        "expires_in_seconds": condition.remaining,
+        "refreshed_at": condition.refreshed_at,
+        "next_refresh_at": condition.next_refresh_at,
+        "login_ends_at": condition.ends_at,
+        "failed_at": condition.failed_at,
+    }
+    document |= {name: round(moment) for name, moment in moments.items() if moment is not None}
+    words = {"failure": condition.failure, "problem": condition.problem, "note": condition.note}
+    return document | {name: text for name, text in words.items() if text}
+
+
+def passed(account: Passed | None) -> Mapping[str, object]:
+    """Return what has gone through to a provider, for the health document.
+
+    An error is whatever a client saw as one: an answer of 400 and more, ours or not, or a cut.
+    """
+    account = account or Passed()
+    errors = sum(
+        number
+        for (outcome, status), number in account.ended.items()
+        if outcome in _ERRORS or (outcome is Outcome.ANSWERED and status >= 400)
+    )
+    return {
+        "requests": sum(account.ended.values()),
+        "errors": errors,
+        "sent_bytes": account.sent,
+    }

@@ -101,6 +101,22 @@ def test_a_stranger_is_named(address: str) -> None:
     assert refusal.value.exit_code == 4
 
 
+@linux_only
+def test_a_socket_unit_is_not_to_be_killed() -> None:
+    """Where systemd has the port for us, that is said, and nobody is told to kill systemd."""
+    name = Path("/proc/self/comm")
+    before = name.read_text()
+    with socket.create_server((V4, 0)) as unit:
+        name.write_text("systemd")
+        try:
+            with pytest.raises(PortTaken, match="taken by systemd, whose socket unit") as refusal:
+                bind(unit.getsockname()[1])
+        finally:
+            name.write_text(before)
+    assert "systemctl --user stop bridge.socket, or choose another port" in str(refusal.value)
+    assert "kill" not in str(refusal.value)
+
+
 @needs_ipv6
 def test_half_a_bind_is_undone() -> None:
     """If the second address is taken, the first is free again."""

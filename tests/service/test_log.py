@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import sys
@@ -83,14 +84,73 @@ def test_level(tmp_path: Path) -> None:
     assert [line.split()[-1] for line in path.read_text().splitlines()] == ["seen"]
 
 
-def test_stderr_for_a_manager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal stamps each line itself, so under it ours have no second time."""
+@contextlib.contextmanager
+def leading_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lead stderr to *path*, and let ``JOURNAL_STREAM`` name that."""
+    with path.open("w") as stream:
+        status = path.stat()
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        monkeypatch.setattr(sys, "stderr", stream)
+        yield
+
+
+def test_the_journal_has_priorities_and_no_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal stamps each line itself; ours begin with the priority that it reads."""
+    journal = tmp_path / "journal"
+    with leading_to(journal, monkeypatch):
+        logs.to_stderr("debug")
+        for level in ("debug", "info", "warning", "error", "critical"):
+            getattr(log, level)("daemon started")
+    assert journal.read_text().splitlines() == [
+        "<7>DEBUG daemon started",
+        "<6>INFO daemon started",
+        "<4>WARNING daemon started",
+        "<3>ERROR daemon started",
+        "<2>CRITICAL daemon started",
+    ]
+
+
+def test_each_line_of_a_traceback_has_its_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal takes each line for an entry: all of a bug's traceback are errors."""
+    journal = tmp_path / "journal"
+    with leading_to(journal, monkeypatch):
+        logs.to_stderr("info")
+        try:
+            raise RuntimeError("boom")
+        except RuntimeError:
+            log.exception("task ended")
+    lines = journal.read_text().splitlines()
+    assert lines[0] == "<3>ERROR task ended"
+    assert len(lines) > 2
+    assert all(line.startswith("<3>    ") for line in lines[1:])
+
+
+@pytest.mark.parametrize("name", ["8:1", "", "nonsense"])
+def test_a_journal_that_stderr_does_not_lead_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What a redirected stderr has inherited is no journal: its lines have their time."""
+    journal = tmp_path / "journal"
+    with leading_to(journal, monkeypatch):
+        monkeypatch.setenv("JOURNAL_STREAM", name)
+        logs.to_stderr("info")
+        log.info("daemon started")
+    assert journal.read_text()[:2] == "20"
+    assert journal.read_text().endswith(" INFO daemon started\n")
+
+
+def test_a_stderr_that_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where stderr is nothing that the system knows, lines have their time."""
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     logs.to_stderr("info")
     log.info("daemon started")
-    assert stream.getvalue() == "INFO daemon started\n"
+    assert stream.getvalue().endswith(" INFO daemon started\n")
 
 
 def test_nowhere_to_write(tmp_path: Path) -> None:
@@ -98,3 +158,16 @@ def test_nowhere_to_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ServiceError, match=r"bridge\.log cannot be written"):
         logs.to_file(tmp_path / "file" / "bridge.log", "info")
+
+
+def test_a_new_page_that_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that could not be opened anew (no descriptor, no disk) goes on once it can."""
+    monkeypatch.setattr(logs, "MAX_BYTES", 200)
+    path = tmp_path / "state" / "bridge.log"
+    logs.to_file(path, "info")
+    log.info("x" * 180)
+    path.parent.rename(tmp_path / "gone")
+    log.info("y" * 180)
+    (tmp_path / "gone").rename(path.parent)
+    log.info("healed")
+    assert "healed" in path.read_text()

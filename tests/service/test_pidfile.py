@@ -96,6 +96,35 @@ def test_a_claimed_file_says_who_we_are(path: str) -> None:
     pid_file.release()
 
 
+def test_a_claimed_file_says_who_keeps_us(path: str) -> None:
+    """It names keeper and sockets, for those who would stop the daemon or start it again."""
+    pid_file = PidFile.claim(
+        path,
+        port=1,
+        instance=INSTANCE,
+        version="1",
+        pause=CLOCK.pause,
+        address="::1",
+        keeper="systemd",
+        sockets="passed",
+    )
+    found = read(path)
+    assert found is not None
+    assert (found.place(), found.keeper, found.sockets) == ("[::1]:1", "systemd", "passed")
+    pid_file.release()
+
+
+def test_a_stop_is_written_down(path: str) -> None:
+    """Who leaves says so in the file that it still holds."""
+    pid_file = claim(path)
+    pid_file.stopping()
+    found = read(path)
+    assert found is not None
+    assert (found.pid, found.stage, state(path)) == (os.getpid(), "stopping", HELD)
+    pid_file.release()
+    pid_file.stopping()  # too late, and no harm
+
+
 def test_released_is_gone(path: str) -> None:
     """After a release nothing is left, and a second release touches nobody else's file."""
     first = claim(path)

@@ -173,6 +173,34 @@ def test_a_stopped_daemon_does_not_answer(path: str, free_port: int) -> None:
         assert probe(path, free_port).code == SERVING
 
 
+@needs_root
+@pytest.mark.parametrize("somebody", [True, False])
+def test_a_file_that_is_not_ours_to_read(path: str, free_port: int, somebody: bool) -> None:
+    """Another user's PID file is named; whoever answers meanwhile is not said to be a stranger."""
+    Path(path).touch(mode=0o600)
+    os.chown(path, 65534, 65534)
+    with StandIn() as stranger:
+        answer = probe(path, stranger.port if somebody else free_port)
+    assert answer.code == (STRANGE if somebody else DEAD)
+    assert f"{path} cannot be read, or is no file of yours" in answer.line
+    assert ("whose is it?" in answer.line) == somebody
+
+
+def test_a_daemon_that_is_leaving_is_not_asked(path: str) -> None:
+    """Its port may be a socket unit's, too, and a connection would start the next one."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        leaving = record(door.getsockname()[1])
+        leaving.stage = "stopping"
+        descriptor = hold(path, leaving)
+        answer = probe(path, 1)
+        os.close(descriptor)
+        assert answer.code == STRANGE
+        assert f"(pid {os.getpid()}) is stopping, its streams may end first" in answer.line
+        door.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            door.accept()
+
+
 def test_a_full_queue_is_somebody(path: str) -> None:
     """A stranger that accepts nobody any more is there all the same."""
     with socket.socket() as stranger, socket.socket() as first, socket.socket() as second:
@@ -228,7 +256,10 @@ def test_a_listener_of_another_user_is_not_even_asked(path: str) -> None:
 
 
 def test_the_import_diet_is_kept() -> None:
-    """A probe loads next to nothing, for it runs before each launch of an agent."""
+    """A probe loads next to nothing, for it runs before each launch of an agent.
+
+    What knows idle socket units is loaded only where no daemon is.
+    """
     program = (
         "import sys; before = set(sys.modules); import bridge.service.probe as probe;"
         "probe.probe('/nonexistent/bridge.pid', 1);"
@@ -238,6 +269,19 @@ def test_the_import_diet_is_kept() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     ours = {"bridge"} | {f"bridge.{name}" for name in ("errors", "peer", "service")}
-    ours |= {f"bridge.service.{name}" for name in ("pidfile", "probe", "record")}
+    ours |= {f"bridge.service.{name}" for name in ("idle", "pidfile", "probe", "record")}
     small = {"__future__", "_socket", "_struct", "errno", "fcntl", "struct", "time"}
     assert set(done.stdout.split()) <= ours | small
+
+
+def test_a_daemon_that_serves_costs_no_more(path: str) -> None:
+    """Where a daemon answers, the room that knows idle socket units is not even loaded."""
+    program = (
+        "import sys; from bridge.service.probe import probe; print(probe(sys.argv[1], 1).code);"
+        "print('bridge.service.idle' in sys.modules)"
+    )
+    with StandIn("--pid-file", path):
+        done = subprocess.run(
+            [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+        )
+    assert done.stdout.split() == ["0", "False"]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bridge.service.record import Record, ourselves, parse
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc here")
+OWN_WORDS = {"keeper", "sockets"}
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="="))
 
 
@@ -69,6 +70,19 @@ def test_the_first_line_is_the_number_alone() -> None:
     assert first == str(os.getpid())
     assert "port=18462" in rest
     assert all("=" in line for line in rest)
+
+
+def test_who_keeps_it_and_whose_its_sockets_are() -> None:
+    """Keeper and sockets are told; a record of a version that knew neither is read all the same."""
+    record = other(us(), keeper="systemd", sockets="passed")
+    read = parse(record.text().encode())
+    assert read is not None
+    assert (read.keeper, read.sockets) == ("systemd", "passed")
+    old = [line for line in us().text().splitlines() if line.split("=")[0] not in OWN_WORDS]
+    read = parse("\n".join(old).encode())
+    assert read is not None
+    assert (read.port, read.keeper, read.sockets) == (18462, "", "own")
+    assert (us().keeper, us().sockets) == ("hand", "own")
 
 
 def test_keys_of_later_versions_are_passed_over() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.service.reload import changes
+from bridge.service.reload import AGAIN_SECONDS, changes
+from tests.fakes.clock import FakeClock
 
 
 class Watcher:
@@ -150,14 +151,37 @@ async def test_the_target_of_a_link_is_watched(file: Path, tmp_path: Path) -> No
 async def test_a_watch_that_breaks_is_logged(
     file: Path, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """When the system will not watch (inotify limit), one line says so and the iteration ends."""
-    watcher = Watcher()
-    watcher.break_down(error)
+    """When the system will not watch (inotify limit), one line says so, and it is asked again.
+
+    What has changed by then is found all the same.
+    """
+    watcher, clock = Watcher(), FakeClock()
+    for _ in range(2):
+        watcher.break_down(error)
     with caplog.at_level(logging.WARNING, "bridge"):
-        assert [change async for change in changes([str(file)], watcher)] == []
+        waiting = await begun(changes([str(file)], watcher, clock))
+        await clock.sleepers()
+        clock.advance(AGAIN_SECONDS)
+        await clock.sleepers()
+        write(file, "ab")
+        clock.advance(AGAIN_SECONDS)
+        assert await waiting == {str(file)}
     assert [record.getMessage() for record in caplog.records] == [
-        f"file watch ended, changes are seen later reason={error}"
+        f"files cannot be watched, changes are seen later reason={error}"
     ]
+
+
+async def test_a_watch_that_broke_works_again(file: Path) -> None:
+    """Once the system watches again, news come at once as before."""
+    watcher, clock = Watcher(), FakeClock()
+    watcher.break_down(OSError(24, "Too many open files"))
+    waiting = await begun(changes([str(file)], watcher, clock))
+    await clock.sleepers()
+    clock.advance(AGAIN_SECONDS)
+    assert await watcher.folders.get() == await watcher.folders.get()
+    write(file, "ab")
+    watcher.speak()
+    assert await waiting == {str(file)}
 
 
 async def test_a_watch_that_ends_ends_the_iteration(file: Path) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from bridge.credentials.key import KeySource
-from bridge.credentials.source import Source
+from bridge.credentials.source import Condition, Held, Source
 from bridge.errors import ConfigError
 from bridge.network import Client, Outbound
+from bridge.proxy.tally import Outcome, Tally
 from bridge.service.catalogue import rows
 from bridge.service.settings import load
-from bridge.service.sources import Sources, told
+from bridge.service.sources import Sources, passed, told
 from tests.fakes.clock import FakeClock
 
 KEY_KIMI = '[providers.kimi]\nauth = "key"\n'
@@ -137,6 +138,58 @@ async def test_a_keeper_that_fails_is_told(home: Path) -> None:
         )
         with pytest.raises(RuntimeError, match="a bug"):
             await daemon.sources.keep(explodes)
+
+
+class Telling:
+    """A source of which only the condition matters."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+
+    def at_once(self) -> None:
+        """Have nothing."""
+
+    async def current(self) -> Held:
+        """Have nothing."""
+        raise NotImplementedError
+
+    async def rejected(self, held: Held) -> Held:
+        """Have nothing else."""
+        return held
+
+    def condition(self) -> Condition:
+        """Tell."""
+        return self._condition
+
+
+def test_what_is_told_of_a_login(home: Path) -> None:
+    """Every moment and every word that there is, and no key for what there is not."""
+    row = rows(load({}), {})["kimi"]
+    bare = Condition(ready=False, remaining=None, refreshed_at=None, problem=None)
+    assert told(row, Telling(bare)) == {"ready": False, "auth": "oauth"}
+    assert told(row, Telling(Condition(True, 0.4, 1.6, "p", 2.2, 3.1, 0.0, "f", "n"))) == {
+        "ready": True,
+        "auth": "oauth",
+        "expires_in_seconds": 0,
+        "refreshed_at": 2,
+        "next_refresh_at": 2,
+        "login_ends_at": 3,
+        "failed_at": 0,
+        "failure": "f",
+        "problem": "p",
+        "note": "n",
+    }
+
+
+def test_what_has_gone_through_is_told() -> None:
+    """An error is what a client saw as one; nobody is to blame for a client that left."""
+    tally = Tally()
+    assert passed(tally.providers.get("x")) == {"requests": 0, "errors": 0, "sent_bytes": 0}
+    for outcome in Outcome:
+        for status in (0, 200, 399, 400, 503):
+            tally.enter("x", outcome, status, 10)
+    # Answered with 400 and 503; failed and cut whatever the status.
+    assert passed(tally.providers["x"]) == {"requests": 20, "errors": 12, "sent_bytes": 200}
 
 
 async def test_what_is_told_of_a_row(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
