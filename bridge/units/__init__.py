@@ -1,0 +1,1 @@
+"""Units for service managers: what systemd and launchd are to know of the daemon."""
