@@ -52,6 +52,15 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "doctor": Verb("find what would go wrong, and how to mend it", (), ("--json",)),
         "bench": Verb("measure what the bridge costs on this machine", (), ("--json", "--seconds")),
         "demo": Verb("see the main job done, without an account"),
+        "status": Verb("how the daemon and its logins are doing", (), ("--json", "--watch")),
+        "logs": Verb("print the daemon's log", (), ("--follow", "--lines")),
+        "service": Verb(
+            "install it as a service of your system",
+            (
+                ("install", "uninstall", "status", "print"),
+                ("--socket", "--dry-run", "--json"),
+            ),
+        ),
     }
 )
 
@@ -84,6 +93,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "--log-level": LEVELS,
         "--client": CLIENTS,
         "--shell": ("sh", "fish", "config"),
+        "--lines": (),
         "--seconds": (),
     }
 )

@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_login(commands)
     _add_clients(commands)
     _add_looking(commands)
+    _add_service(commands)
     for command in {*commands.choices.values()}:
         _add_places(command, default=argparse.SUPPRESS)
     return parser
@@ -148,4 +149,28 @@ def _add_looking(commands: Verbs) -> None:
             "--json", action="store_true", default=argparse.SUPPRESS, help="for programs"
         )
     for command in (path, show, check):
+        _add_places(command, default=argparse.SUPPRESS)
+
+
+def _add_service(commands: Verbs) -> None:
+    status = commands.add_parser("status", help="how the daemon and its logins are doing")
+    status.add_argument("--watch", action="store_true", help="keep it on the screen")
+    logs = commands.add_parser("logs", help="print the daemon's log")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="the last N; 50")
+    service = commands.add_parser("service", help="install it as a service of your system")
+    verbs = service.add_subparsers(dest="verb", metavar="VERB", required=True)
+    install = verbs.add_parser("install", help="write the units, enable and start them")
+    install.add_argument("--socket", action="store_true", help="start at the first request")
+    uninstall = verbs.add_parser("uninstall", help="undo that")
+    state = verbs.add_parser("status", help="say what is installed and how it is doing")
+    printed = verbs.add_parser("print", help="print what install would write")
+    printed.add_argument("--socket", action="store_true", help="with the socket unit")
+    for command in (install, uninstall):
+        command.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    for command in (status, state):
+        command.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="for programs"
+        )
+    for command in (install, uninstall, state, printed):
         _add_places(command, default=argparse.SUPPRESS)

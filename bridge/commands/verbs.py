@@ -124,6 +124,30 @@ def _bench(arguments: Namespace, options: Options) -> int:
     return bench(options, as_json=arguments.json, seconds=arguments.seconds)
 
 
+def _status(arguments: Namespace, options: Options) -> int:
+    from bridge.commands.status import status
+
+    return status(options, as_json=arguments.json, watch=arguments.watch)
+
+
+def _logs(arguments: Namespace, options: Options) -> int:
+    from bridge.commands.logs import logs
+
+    return logs(options, follow=arguments.follow, lines=arguments.lines)
+
+
+def _service(arguments: Namespace, options: Options) -> int:
+    from bridge.commands import service
+
+    if arguments.verb == "install":
+        return service.install(options, socket=arguments.socket, dry_run=arguments.dry_run)
+    if arguments.verb == "uninstall":
+        return service.uninstall(options, dry_run=arguments.dry_run)
+    if arguments.verb == "status":
+        return service.status(options, as_json=arguments.json)
+    return service.show(options, socket=arguments.socket)
+
+
 def _demo(arguments: Namespace, options: Options) -> int:
     del arguments, options
     from bridge.demo.play import main
@@ -145,6 +169,9 @@ VERBS: Final[Mapping[str, Verb]] = {
     "doctor": _doctor,
     "bench": _bench,
     "demo": _demo,
+    "status": _status,
+    "logs": _logs,
+    "service": _service,
 }
 
 

@@ -23,6 +23,8 @@ from bridge.wire.failure import (
 #: All that a connection to an upstream raises.
 FAILURES: Final = (WireError, OSError)  # socket.gaierror and ssl.SSLError are OSErrors
 
+_UNTRUSTED: Final = ssl.SSLCertVerificationError
+
 _NETWORK: Final = "check the network, then try again"
 _AGAIN: Final = "try again"
 _WORDS: Final[dict[type[Exception], tuple[str, str]]] = {
@@ -41,6 +43,10 @@ _WORDS: Final[dict[type[Exception], tuple[str, str]]] = {
 
 class AnswerCut(UpstreamError):
     """The upstream broke off in the middle of its answer; what came must not look whole."""
+
+
+class UpstreamUntrusted(UpstreamError):
+    """The upstream's certificate is not accepted; no retry can help before somebody acts."""
 
 
 class Uncounted(UpstreamError):
@@ -63,11 +69,12 @@ def failure(error: Exception, host: str, idle_seconds: float) -> UpstreamError:
             f"{host} did not begin to answer within {idle_seconds:g} s: try again"
         )
     reason, advice = _words(error)
-    return UpstreamUnreachable(f"{host} could not be asked ({reason}): {advice}")
+    kind = UpstreamUntrusted if isinstance(error, _UNTRUSTED) else UpstreamUnreachable
+    return kind(f"{host} could not be asked ({reason}): {advice}")
 
 
 def _words(error: Exception) -> tuple[str, str]:
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if isinstance(error, _UNTRUSTED):
         return (
             f"its certificate is not accepted: {error.verify_message or 'not for this name'}",
             "check the clock, or name the CA in network.ca_file",

@@ -15,7 +15,7 @@ from bridge.proxy.connections import Connections
 from bridge.proxy.framing import Request
 from bridge.proxy.ledger import Ledger
 from bridge.proxy.means import Means
-from bridge.proxy.pages import Pages
+from bridge.proxy.pages import Metrics, Pages
 from bridge.proxy.passage import Limits, Passage
 from bridge.proxy.tally import Tally
 from bridge.proxy.visit import Visit
@@ -32,7 +32,7 @@ class FrontDoor:
     Made inside the running event loop. *passage* is asked once per request. *peer_uid* tells, from
     our address and theirs, who is at the other end of a connection; *invite* how to log in to a
     provider, as half a sentence; *tell* takes the line of each answered request for the log; for
-    *health*, *ready* and *instance* see ``pages``.
+    *health*, *ready*, *metrics* and *instance* see ``pages``.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class FrontDoor:
         instance: str,
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[str], bool | None],
+        metrics: Metrics | None = None,
         invite: Callable[[str], Awaitable[str]],
         peer_uid: PeerUid,
         tell: Callable[[str], None] = log.info,
@@ -53,7 +54,7 @@ class FrontDoor:
         self._clock = clock
         self._peer_uid = peer_uid
         self._prefix = instance[:6]
-        pages = Pages(instance, health, ready)
+        pages = Pages(instance, health, ready, metrics)
         self._means = Means(client, clock, Budget(clock), pages, invite, self.tally, Ledger(), tell)
         self._connections = Connections(clock)
         self._outbox = Outbox()

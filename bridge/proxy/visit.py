@@ -166,6 +166,8 @@ class Visit:
         route = self._route = choose(head, passage.routes)
         self._trace.provider = route.provider.name
         if page := self._means.pages.find(head, route):
+            if page.later is not None:
+                page = await page.later()
             self._close_if_unread()
             self._trace.status = 200
             self.reply.whole(200, page.headers, page.content)

@@ -10,6 +10,7 @@ import random
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -136,6 +137,14 @@ async def agents(machine: World) -> AsyncIterator[Agents]:
     connector = aiohttp.TCPConnector(limit=0)
     async with Gateway() as gateway, aiohttp.ClientSession(connector=connector) as session:
         yield Agents(machine, gateway, session)
+
+
+def credential(document: Mapping[str, Any], provider: str) -> dict[str, Any]:
+    """Return what *document* says of the credential of *provider*, and not of its traffic."""
+    traffic = {"requests", "errors", "sent_bytes"}
+    row = document["providers"][provider]
+    assert traffic <= {*row}
+    return {name: value for name, value in row.items() if name not in traffic}
 
 
 @pytest.fixture(name="machine")
@@ -336,7 +345,7 @@ def test_no_key(machine: World) -> None:
     error = {"type": "authentication_error", "message": told}
     assert json.loads(body) == {"type": "error", "error": error}
     document = machine.health()
-    assert document["providers"]["minimax"] == {"ready": False, "auth": "key", "problem": told}
+    assert credential(document, "minimax") == {"ready": False, "auth": "key", "problem": told}
     assert machine.authorization.state()["device_flows"] == 0
     key_file(machine, NEW)
     assert machine.bridge("--check", "minimax").returncode == 0
@@ -388,7 +397,7 @@ def test_a_status_of_the_default_provider(machine: World) -> None:
     (machine.home / ".MiniMaxAZ1.api.key").chmod(0o600)
     document = machine.health()
     assert document["status"] == "ok"
-    assert document["providers"]["anthropic"] == {"ready": True, "auth": "passthrough"}
+    assert credential(document, "anthropic") == {"ready": True, "auth": "passthrough"}
     assert not document["providers"]["kimi"]["ready"]
 
 
@@ -408,7 +417,7 @@ async def test_a_key_for_kimi(machine: World) -> None:
         all_of_them.gateway.refused = {"sk-kimi-CONSOLEsecret"}
         assert (await all_of_them.asks("kimi"))[0] == 401
     document = await asyncio.to_thread(machine.health)
-    assert document["providers"]["kimi"] == {
+    assert credential(document, "kimi") == {
         "ready": True,
         "auth": "key",
         "source": "KIMI_API_KEY",
@@ -453,7 +462,7 @@ def test_health_runs_no_command(machine: World) -> None:
     machine.start()
     assert machine.bridge("--check", "minimax", "--json").returncode == 0
     assert machine.bridge("up", "minimax").returncode == 0
-    assert machine.health()["providers"]["minimax"] == {
+    assert credential(machine.health(), "minimax") == {
         "ready": True,
         "auth": "key",
         "source": "the key command of minimax",

@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from bridge.errors import UpstreamTimeout, UpstreamUnreachable
-from bridge.proxy.fault import FAILURES, failure
+from bridge.proxy.fault import FAILURES, UpstreamUntrusted, failure
 from bridge.wire.failure import (
     ConnectTimeout,
     Disconnected,
@@ -40,8 +40,8 @@ def untrusted(reason: str) -> ssl.SSLCertVerificationError:
         (Disconnected(SECRET), UpstreamUnreachable, "it closed the connection before it answered"),
         (Disconnected(SECRET, reused=True), UpstreamUnreachable, "it closed the connection"),
         (socket.gaierror(-2, SECRET), UpstreamUnreachable, "its name is not known"),
-        (untrusted("certificate has expired"), UpstreamUnreachable, "certificate has expired"),
-        (untrusted(""), UpstreamUnreachable, "is not accepted: not for this name"),
+        (untrusted("certificate has expired"), UpstreamUntrusted, "certificate has expired"),
+        (untrusted(""), UpstreamUntrusted, "is not accepted: not for this name"),
         (ssl.SSLError(1, SECRET), UpstreamUnreachable, "TLS failed"),
         (ConnectionRefusedError(errno.ECONNREFUSED, SECRET), UpstreamUnreachable, "refused"),
         (ConnectionResetError(errno.ECONNRESET, SECRET), UpstreamUnreachable, "reset the conn"),
@@ -59,7 +59,8 @@ def test_each_fault_has_its_words(error: Exception, kind: type, words: str) -> N
     assert str(told).startswith("api.kimi.com ")
     assert ": " in str(told)
     assert "secret" not in str(told)
-    assert told.retry_after == 1
+    # Repeating what a certificate forbids would keep people waiting for minutes.
+    assert told.retry_after == (None if kind is UpstreamUntrusted else 1)
 
 
 def test_no_fault_is_forgotten() -> None:

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from bridge.proxy.head import Head
+from bridge.proxy.pages import Pages
+from bridge.proxy.rewrite import Routes, choose
 from tests.fakes.upstream import Upstream
-from tests.proxy.doorway import INSTANCE, doorway
+from tests.proxy.doorway import INSTANCE, doorway, provider
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,8 @@ async def test_a_warm_up_is_answered_here(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("POST", "/health", 405), ("GET", "/metrics", 404)]
+    ("method", "path", "status"),
+    [("POST", "/health", 405), ("GET", "/metrics", 404), ("POST", "/metrics", 405)],
 )
 async def test_a_page_that_is_not_there_is_not_looked_for_upstream(
     method: str, path: str, status: int
@@ -65,6 +69,33 @@ async def test_a_page_that_is_not_there_is_not_looked_for_upstream(
     assert answer.status == status
     assert "message" in json.loads(answer.content)["error"]
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_metrics_come_later(method: str) -> None:
+    """Their words take a while, so the page is waited for; the scraper's wish is passed on."""
+    wishes: list[str] = []
+
+    async def metrics(accept: str) -> tuple[str, bytes]:
+        wishes.append(accept)
+        return "text/plain; version=0.0.4", b"bridge_live_requests 0.0\n"
+
+    pages = Pages(INSTANCE, dict, lambda name: None, metrics)
+    headers = [("Host", "127.0.0.1"), ("Accept", "text/plain"), ("accept", "*/*")]
+    head = Head(method, "/metrics?x=1", headers)
+    page = pages.find(
+        head, choose(head, Routes.of([provider("http://127.0.0.1:1")], default="kimi"))
+    )
+    assert page is not None
+    assert (page.headers, page.content) == ((), b"")
+    assert page.later is not None
+    assert wishes == []
+    whole = await page.later()
+    assert dict(whole.headers)[b"content-type"] == b"text/plain; version=0.0.4"
+    assert dict(whole.headers)[b"cache-control"] == b"no-store"
+    assert whole.content == b"bridge_live_requests 0.0\n"
+    assert whole.later is None
+    assert wishes == ["text/plain,*/*"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/", "/api/hello"])
