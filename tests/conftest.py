@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import loop
+from tests.secrets.session import spilt
 from tests.world import FOREIGN
 
 
@@ -32,6 +33,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_report_header() -> str:
     """Say which loop the tests run on."""
     return f"event loop: {loop.NAME}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a secret is in a log that any daemon of it wrote (BRIDGE_TEST_TRIPWIRE=1)."""
+    if os.environ.get("BRIDGE_TEST_TRIPWIRE") != "1" or hasattr(session.config, "workerinput"):
+        return
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    if found := spilt(factory.getbasetemp()):
+        print("secrets were spilt into:", *found, sep="\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(name="home")

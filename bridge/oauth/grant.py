@@ -11,6 +11,7 @@ there is no readable body.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -37,6 +38,9 @@ DEFAULT_CODE_LIFETIME: Final = 900.0
 #: Statuses that say "later", whatever their body.
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+#: What an error code looks like (RFC 6749 section 5.2, and those of Kimi's gateway). Anything else
+#: may be a token, or words for a terminal to obey, and is not shown.
+_CODE: Final = re.compile(r"[a-z]{2,30}(?:_[a-z]{1,30}){0,5}")
 _DENIED: Final = frozenset({"access_denied", "authorization_denied"})
 
 
@@ -208,7 +212,7 @@ class DeviceGrant:
             raise LoginDenied(
                 f"{self._oauth.host} refused the login ({described(reply)}): run bridge login again"
             )
-        return self._wait(now, error or f"HTTP {reply.status}", reply.retry_after or 0.0)
+        return self._wait(now, _code(reply) or f"HTTP {reply.status}", reply.retry_after or 0.0)
 
     def unheard(self, reason: str, now: float) -> Wait:
         """Say how to go on after a poll that got no answer: network faults do not end a login.
@@ -255,15 +259,18 @@ def refreshed(oauth: OAuth, token: Token, reply: GrantReply, now: float) -> Toke
         )
     lost = reply.status < 300 or reply.status in {502, 504}
     raise (AnswerLost if lost else AuthorizationServerError)(
-        f"{oauth.host} did not refresh the token ({described(reply)})",
+        f"{oauth.host} did not refresh the token ({described(reply)}): try again",
         retry_after=reply.retry_after,
     )
 
 
 def described(reply: GrantReply) -> str:
     """Return status and error code of *reply*; never its body, which may hold a token."""
-    error = _printable(reply.error)[:60]
-    return f"HTTP {reply.status} {error}".rstrip()
+    return f"HTTP {reply.status} {_code(reply)}".rstrip()
+
+
+def _code(reply: GrantReply) -> str:
+    return reply.error if _CODE.fullmatch(reply.error) else ""
 
 
 def _final(reply: GrantReply) -> bool:

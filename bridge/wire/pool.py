@@ -25,6 +25,8 @@ CONNECT_SECONDS: Final = 10.0
 KEEPALIVE_SECONDS: Final = 55.0
 #: Seconds between two looks at all connections; a short silence limit is looked at more often.
 LOOK_SECONDS: Final = 5.0
+#: A look that is later than this, in seconds, tells that this process was stopped or starved.
+OVERSLEPT_SECONDS: Final = 1.0
 #: How many URLs are remembered with their origins.
 REMEMBERED: Final = 256
 
@@ -164,16 +166,23 @@ class Pool:
         """Look at all connections until there are none."""
         while self._busy or any(self._idle.values()):
             step = min((c.patience / 4 for c in self._busy), default=LOOK_SECONDS)
+            due = self._clock.monotonic() + min(step, LOOK_SECONDS)
             await self._clock.sleep(min(step, LOOK_SECONDS))
             now = self._clock.monotonic()
-            for connection in list(self._busy):
-                if not connection.usable:
-                    self._busy.discard(connection)
-                elif not connection.paused and now - connection.heard_at > connection.patience:
-                    self._busy.discard(connection)
-                    connection.fail(Silent("silent for too long"))
-            for origin, row in self._idle.items():
-                self._idle[origin] = [c for c in row if self._kept(c)]
+            # A process that was stopped hears of its timers first: what has come is yet to be read.
+            if now - due <= OVERSLEPT_SECONDS:
+                self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """End who has been silent for too long; nothing of it is held until the next look."""
+        for connection in list(self._busy):
+            if not connection.usable:
+                self._busy.discard(connection)
+            elif not connection.paused and now - connection.heard_at > connection.patience:
+                self._busy.discard(connection)
+                connection.fail(Silent("silent for too long"))
+        for origin, row in self._idle.items():
+            self._idle[origin] = [c for c in row if self._kept(c)]
 
     def _kept(self, connection: Connection) -> bool:
         if connection.usable and not self._expired(connection):

@@ -289,6 +289,7 @@ def test_unwell(status: int) -> None:
         refreshed(OAUTH, TOKEN, reply(status, {}, retry_after=7), NOW)
     assert not isinstance(caught.value, AnswerLost)
     assert caught.value.retry_after == 7
+    assert str(caught.value).endswith(": try again")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_unwell(status: int) -> None:
 )
 def test_lost_answers(answer: GrantReply) -> None:
     """A success without a token and a gateway's apology mean: it may have been spent."""
-    with pytest.raises(AnswerLost):
+    with pytest.raises(AnswerLost, match=r"\): try again$"):
         refreshed(OAUTH, TOKEN, answer, NOW)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import ssl
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -187,6 +189,38 @@ async def test_silence_has_an_end(begun: bool) -> None:
         with pytest.raises(Silent):
             await waiting
         await line.is_left()
+
+
+async def test_a_look_holds_nothing_until_the_next() -> None:
+    """A connection that has gone is let go of at the next look, though the looking goes on."""
+    async with pooled() as (far, pool, clock):
+        gone = await pool.take(far.url, PATIENCE)
+        line = await far.accepts()
+        await exchanged(pool, far)  # this one stays, and is looked at again
+        asking = Asking(gone)
+        left = weakref.ref(gone)
+        line.breaks()
+        with pytest.raises(Disconnected):
+            await asking.answered
+        del gone, asking
+        await passes(clock, LOOK_SECONDS)
+        gc.collect()
+        assert left() is None
+
+
+async def test_a_stop_of_our_own_is_no_silence() -> None:
+    """A process that was stopped reads what has come meanwhile before it calls anybody silent."""
+    async with pooled() as (far, pool, clock):
+        connection = await pool.take(far.url, PATIENCE)
+        line = await far.accepts()
+        asking = Asking(connection)
+        await line.hears()
+        await clock.sleepers(1)
+        clock.advance(10 * PATIENCE)
+        await turns(2)
+        assert not asking.answered.done()
+        await line.says(OK)
+        await asking.answered
 
 
 async def test_a_pause_of_our_own_is_no_silence() -> None:
