@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from bridge.doctor.finding import Finding, fail, ok, warn
+from bridge.doctor.finding import Finding, fail, warn
 from bridge.doctor.judging.address import Leads, Target, target
-from bridge.doctor.judging.document import File, Malformed, malformed, table, toml_table, unreadable
+from bridge.doctor.judging.document import File, judged, table, toml_table
 from bridge.doctor.judging.shell import served
 from bridge.providers import Provider
 
@@ -22,26 +22,13 @@ SUBJECT: Final = "Codex"
 
 def judge(files: list[File], port: int, rows: Mapping[str, Provider]) -> Iterator[Finding]:
     """Yield what is to be said of Codex's configuration *files*, for a bridge on *port*."""
-    findings = [finding for file in files for finding in _file(file, port, rows)]
-    if findings or not any(file.text is not None for file in files):
-        yield from findings
-    else:
-        yield ok(SUBJECT, "nothing in its configuration misses the bridge")
 
+    def each(document: Mapping[str, Any], path: str) -> Iterator[Finding]:
+        yield from _openai(document, path, port)
+        for name, block in table(document.get("model_providers")).items():
+            yield from _block(name, table(block), path, port, rows)
 
-def _file(file: File, port: int, rows: Mapping[str, Provider]) -> Iterator[Finding]:
-    if file.problem:
-        yield unreadable(SUBJECT, file)
-    if file.text is None:
-        return
-    try:
-        document = toml_table(file.text)
-    except Malformed as error:
-        yield malformed(SUBJECT, file, error, consequence="Codex does not start")
-        return
-    yield from _openai(document, file.path, port)
-    for name, block in table(document.get("model_providers")).items():
-        yield from _block(name, table(block), file.path, port, rows)
+    return judged(files, SUBJECT, toml_table, each)
 
 
 def _openai(document: Mapping[str, Any], path: str, port: int) -> Iterator[Finding]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any, Final
 
-from bridge.doctor.finding import Finding, warn
+from bridge.doctor.finding import Finding, ok, warn
 
 _LINE: Final = re.compile(r"line (\d+)")
 #: A string, or a comment or dangling comma as OpenCode's JSON with comments has them.
@@ -79,6 +79,43 @@ def toml_table(text: str) -> Mapping[str, Any]:
 def table(value: object) -> Mapping[str, Any]:
     """Return *value* if it is a table, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def judged(
+    files: Iterable[File],
+    agent: str,
+    parse: Callable[[str], Mapping[str, Any]],
+    judge: Callable[[Mapping[str, Any], str], Iterator[Finding]],
+) -> Iterator[Finding]:
+    """Yield what *judge* says of each document in *files* and its path, or why there is none.
+
+    *agent* does not start with a file that *parse* finds malformed. Where files are there and
+    nothing is to be said of them, that is said.
+    """
+    files = list(files)
+    findings = [finding for file in files for finding in _judged(file, agent, parse, judge)]
+    if findings or all(file.text is None for file in files):
+        yield from findings
+    else:
+        yield ok(agent, "nothing in its configuration misses the bridge")
+
+
+def _judged(
+    file: File,
+    agent: str,
+    parse: Callable[[str], Mapping[str, Any]],
+    judge: Callable[[Mapping[str, Any], str], Iterator[Finding]],
+) -> Iterator[Finding]:
+    if file.problem:
+        yield unreadable(agent, file)
+    if file.text is None:
+        return
+    try:
+        document = parse(file.text)
+    except Malformed as error:
+        yield malformed(agent, file, error, consequence=f"{agent} does not start")
+        return
+    yield from judge(document, file.path)
 
 
 def unreadable(subject: str, file: File) -> Finding:

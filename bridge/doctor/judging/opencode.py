@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from bridge.doctor.finding import Finding, fail, ok, warn
+from bridge.doctor.finding import Finding, fail, warn
 from bridge.doctor.judging.address import Leads, target
-from bridge.doctor.judging.document import (
-    File,
-    Malformed,
-    jsonc_object,
-    malformed,
-    table,
-    unreadable,
-)
+from bridge.doctor.judging.document import File, jsonc_object, judged, table
 from bridge.doctor.judging.shell import served
 from bridge.providers import Provider
 
@@ -27,26 +20,12 @@ SUBJECT: Final = "OpenCode"
 
 def judge(files: list[File], port: int, rows: Mapping[str, Provider]) -> Iterator[Finding]:
     """Yield what is to be said of OpenCode's configuration *files*, for a bridge on *port*."""
-    findings = [finding for file in files for finding in _file(file, port, rows)]
-    if findings or not any(file.text is not None for file in files):
-        yield from findings
-    else:
-        yield ok(SUBJECT, "nothing in its configuration misses the bridge")
 
+    def each(document: Mapping[str, Any], path: str) -> Iterator[Finding]:
+        for name, block in table(document.get("provider")).items():
+            yield from _block(name, table(table(block).get("options")), path, port, rows)
 
-def _file(file: File, port: int, rows: Mapping[str, Provider]) -> Iterator[Finding]:
-    if file.problem:
-        yield unreadable(SUBJECT, file)
-    if file.text is None:
-        return
-    try:
-        document = jsonc_object(file.text)
-    except Malformed as error:
-        yield malformed(SUBJECT, file, error, consequence="OpenCode does not start")
-        return
-    for name, block in table(document.get("provider")).items():
-        options = table(table(block).get("options"))
-        yield from _block(name, options, file.path, port, rows)
+    return judged(files, SUBJECT, jsonc_object, each)
 
 
 def _block(
