@@ -20,7 +20,7 @@ from bridge.service import activation, custody
 from bridge.service.detach import run_detached
 from bridge.service.idle import idle_socket, wake
 from bridge.service.notify import Notifier
-from bridge.service.pidfile import HELD, UNREADABLE, look, signal_owner
+from bridge.service.pidfile import FOREIGN, HELD, UNREADABLE, look, signal_owner
 from bridge.service.probe import SERVING, Answer, probe
 from bridge.service.record import HAND, LAUNCHD, SYSTEMD, Record
 from bridge.service.settings import Settings, load, locate
@@ -79,7 +79,7 @@ def stop(options: Options) -> int:
     paths = locate(options)  # a configuration gone wrong must not keep the daemon alive
     record = _running(paths)
     if record is None:
-        print(f"bridge: not running{_returns(_port(options))}")
+        print(f"bridge: {_nobody(paths)}{_returns(_port(options))}")
         return 0
     if not custody.stopped(record):
         _signalled(paths, record)
@@ -117,6 +117,17 @@ def reload(options: Options) -> int:
     signal_owner(settings.paths.pid_file, record, signal.SIGHUP)
     print("bridge: reloading")
     return 0
+
+
+def _nobody(paths: Paths) -> str:
+    """Say that no daemon runs here, and where one does that holds the PID file."""
+    kind, record = look(paths.pid_file)
+    if kind != FOREIGN or record is None:
+        return "not running"
+    return (
+        f"not running here; bridge on {record.host} (pid {record.pid}) holds {paths.pid_file}: "
+        "stop it there"
+    )
 
 
 def _of_nobody() -> None:

@@ -88,15 +88,17 @@ def _without_daemon(
         if is_somebody:
             return Answer(STRANGE, f"127.0.0.1:{port} answers, but whose is it? {what}")
         return Answer(DEAD, f"not running, and {what}")
+    elsewhere = ""
+    if kind == FOREIGN and record is not None:
+        elsewhere = f"bridge on {record.host} (pid {record.pid}) holds {path}"
     if is_somebody:
-        return Answer(
-            STRANGE, f"127.0.0.1:{port} answers, but it is not bridge: to learn who, run: bridge"
-        )
+        whose = f"it is not bridge of this machine or container; {elsewhere}"
+        whose = whose if elsewhere else "it is not bridge: to learn who, run: bridge"
+        return Answer(STRANGE, f"127.0.0.1:{port} answers, but {whose}")
     if kind == FREE:
         return Answer(NOT_RUNNING, "not running: start it with: bridge")
-    if kind == FOREIGN and record is not None:
-        where = f"bridge on {record.host} (pid {record.pid}) holds {path}"
-        return Answer(NOT_RUNNING, f"not running here; {where}")
+    if elsewhere:
+        return Answer(NOT_RUNNING, f"not running here; {elsewhere}")
     return Answer(DEAD, f"not running, but {path} was left behind: start it with: bridge")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.service.record import Record
 from tests.world import NOBODY, World, belongs_to, world
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
@@ -171,6 +173,18 @@ def test_a_foreign_pid_file(nobody: World) -> None:
         assert nobody.pid_file.read_text() == "1\n"
     nobody.pid_file.unlink()
     nobody.start()
+
+
+def test_a_daemon_of_another_machine(machine: World) -> None:
+    """On a home that two machines share, a stop says where the daemon is, and ends nothing."""
+    machine.pid_file.parent.mkdir(parents=True)
+    there = Record(pid=42, port=machine.port, instance="i", boot="another", host="laptop")
+    machine.pid_file.write_text(there.text())
+    with machine.pid_file.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        told = machine.bridge("--stop")
+    assert told.returncode == 0
+    assert "not running here; bridge on laptop (pid 42) holds" in told.stdout
 
 
 def test_a_log_that_cannot_be_written(machine: World) -> None:

@@ -241,6 +241,7 @@ def test_a_daemon_elsewhere_does_not_run_here(path: str, free_port: int) -> None
     assert elsewhere.code == NOT_RUNNING
     assert "bridge on laptop" in elsewhere.line
     assert taken.code == STRANGE
+    assert "bridge on laptop" in taken.line
 
 
 @needs_root
