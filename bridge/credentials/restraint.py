@@ -94,8 +94,10 @@ class Restraint:
             return
         if token.refresh != self._refresh:
             self._begin_anew(token.refresh)
-        # What did not reach the server was no refresh; the minute counts all the same.
-        self._forced = ("", self._forced[1])
+        # What the server did not do was no refresh, and the pause after a failure is enough; where
+        # it may have acted, or was not asked for fear of that, the minute counts all the same.
+        acted = isinstance(error, AnswerLost)
+        self._forced = ("", self._forced[1] if acted else float("-inf"))
         self._problem = str(error) if isinstance(error, BridgeError) else type(error).__name__
         self._lost = self._lost or isinstance(error, AnswerLost)
         if isinstance(error, Spared):

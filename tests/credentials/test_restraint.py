@@ -152,9 +152,16 @@ def test_forced_once_for_a_token_and_once_a_minute(restraint: Restraint, clock: 
 
 
 def test_forced_refresh_that_failed_may_be_repeated(restraint: Restraint, clock: FakeClock) -> None:
-    """A forced refresh that did not come about may be tried again, a minute later."""
+    """One that did not come about waits for its pause alone, one that may have for the minute."""
     restraint.forced(TOKEN)
     restraint.failed(TOKEN, AuthorizationServerError("unwell"))
+    assert restraint.may_force(TOKEN)
+    with pytest.raises(AuthorizationServerError):
+        restraint.check(TOKEN, living=False)
+    clock.advance(COOL_DOWN[0])
+    restraint.check(TOKEN, living=False)
+    restraint.forced(TOKEN)
+    restraint.failed(TOKEN, AnswerLost("nobody knows"))
     assert not restraint.may_force(TOKEN)
     clock.advance(FORCED_INTERVAL)
     assert restraint.may_force(TOKEN)
