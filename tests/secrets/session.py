@@ -8,7 +8,7 @@ from typing import Final
 from tests.secrets.marks import CLIENT, MARKS, leaks
 
 #: Files that hold no secret, whatever the test was. Those of a life that was sabotaged hold some.
-HARMLESS: Final = ("bridge.log*", "stderr.log", "*.pid", "*journal*")
+HARMLESS: Final = ("bridge.log*", "stderr.log", "*.pid", "refreshes-*.jsonl*")
 SABOTAGED: Final = "sabotage"
 #: What the fakes and the doubles of clients plant.
 FAKES: Final = (*MARKS, *CLIENT.values(), "CLIENTsecret", "BODYsecret", "QUERYsecret")
