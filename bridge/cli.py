@@ -7,6 +7,7 @@ it is asked for. A failure that bridge foresees becomes one line on stderr.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -27,7 +28,8 @@ def _full(words: list[str]) -> int:
 
     command = parse(words)
     try:
-        return command()
+        code = command()
+        print(end="", flush=True)  # here, where it can still be told that its reader has left
     except BridgeError as error:
         for line in str(error).splitlines() or [type(error).__name__]:
             print(f"bridge: {line}", file=sys.stderr)
@@ -36,9 +38,11 @@ def _full(words: list[str]) -> int:
         print("bridge: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has left (a pager, head): nothing is wrong.
-        sys.stderr.close()
+        # Whoever read our output has left (a pager, head): nothing is wrong. What is left of it
+        # must go somewhere, or the interpreter fails at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    return code
 
 
 if __name__ == "__main__":
