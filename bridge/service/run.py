@@ -32,6 +32,8 @@ log = logging.getLogger("bridge")
 BACKLOG: Final = 1024
 #: Seconds beyond the drain that leaving may take: a refresh under way is finished first.
 LEAVING_SECONDS: Final = 100.0
+#: Seconds that an empty configuration gets to be filled: who writes in place empties it first.
+FILLING_SECONDS: Final = 2.0
 
 
 def run(
@@ -176,6 +178,8 @@ class Daemon:
     async def _watch(self, house: House, news: AsyncIterator[set[str]]) -> None:
         async for changed in news:
             if self._settings.paths.config in changed:
+                if _is_empty(self._settings.paths.config):
+                    await self._clock.sleep(FILLING_SECONDS)
                 self._reread(house)
             if str(house.credential) in changed:
                 await house.credential_changed()
@@ -214,3 +218,10 @@ class Daemon:
         except Exception:
             # Keeper and watcher only make things faster: the daemon must survive their bugs.
             log.exception("task ended name=%s", name)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0  # noqa: PTH116 - the path is a str
+    except OSError:
+        return False  # none at all is a configuration

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from bridge.service.pidfile import read
 from bridge.service.record import Record
+from bridge.service.run import FILLING_SECONDS
 from bridge.units.label import LABEL
 from tests.fakes.activator import Activator
 from tests.fakes.supervisor import Supervisor
@@ -290,3 +292,15 @@ def test_a_home_on_a_read_only_disk(machine: World) -> None:
     machine.prefix = []
     machine.start()
     record("lifecycle", "home on a read-only disk", "one line, nothing started")
+
+
+def test_a_configuration_that_is_being_written(machine: World) -> None:
+    """Who writes in place empties the file first: it is not taken for an empty one at once."""
+    config = machine.configure("[server]\ndrain_seconds = 5\n")
+    machine.start()
+    config.write_text("")
+    emptied = config.stat().st_mtime
+    machine.until(lambda: "configuration reloaded" in machine.log)
+    (line,) = [each for each in machine.log.splitlines() if "configuration reloaded" in each]
+    read = datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+    assert read - emptied > FILLING_SECONDS - 0.01
