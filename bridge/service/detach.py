@@ -8,13 +8,14 @@ the daemon does; it is the only one that knows python-daemon.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -55,7 +56,7 @@ class Reporter:
                 mode = "w" if number else "r"
                 setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
         output = None if log_file is None else os.fdopen(log_file, "ab", closefd=False)
-        DaemonContext(
+        context = DaemonContext(
             # Else python-daemon decides by its parents whether to detach at all.
             detach_process=True,
             umask=0o077,
@@ -66,7 +67,9 @@ class Reporter:
             stderr=output,
             # SIGTERM is the service's own; an early --reload must not end what is just starting.
             signal_map={signal.SIGHUP: None},
-        ).open()
+        )
+        with _undisturbed():  # it forks, and forks again
+            context.open()
 
     def ready(self) -> None:
         """Report that requests are answered."""
@@ -103,10 +106,8 @@ def run_detached(
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()  # else both processes would print what is still in here
     reading, writing = os.pipe()
-    # Python runs hooks of its own around a fork, and a Ctrl-C that hits one prints a traceback.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    launcher = os.fork()
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with _undisturbed():
+        launcher = os.fork()
     if launcher == 0:
         os.close(reading)
         _launch(body, Reporter(writing))
@@ -126,6 +127,16 @@ def run_detached(
 def no_core() -> None:
     """Let this process never write a core file, which would hold tokens."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off Ctrl-C: one that hits Python's own hooks around a fork prints a traceback."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _launch(body: Callable[[Reporter], int], reporter: Reporter) -> NoReturn:
