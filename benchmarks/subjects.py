@@ -13,7 +13,8 @@ from typing import IO, Final, Self
 
 from benchmarks.machine import CLOCK, family
 from tests.fakes.credential import write_credential
-from tests.world import free_port, installed
+from tests.ports import free_port
+from tests.world import installed
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0

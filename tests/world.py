@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import IO, Any, Self
 from tests.fakes.authorization import AuthorizationProcess
 from tests.fakes.credential import credential_file, write_credential
 from tests.fakes.upstream import UpstreamProcess
+from tests.ports import free_port
 
 #: What a developer's shell might have set, and no test wants to inherit.
 FOREIGN = (
@@ -35,13 +35,6 @@ PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file"
 def installed(name: str = "bridge") -> str:
     """Return the command as it was installed beside this interpreter."""
     return str(Path(sys.executable).with_name(name))
-
-
-def free_port() -> int:
-    """Return a port that was free on 127.0.0.1 and [::1] a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class World:
@@ -271,7 +264,6 @@ __all__: Sequence[str] = (
     "NOBODY",
     "World",
     "belongs_to",
-    "free_port",
     "installed",
     "message",
     "world",

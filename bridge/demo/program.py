@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ from bridge.service.pidfile import HELD, look, signal_owner
 
 #: Seconds that any command may take; none needs more than two on an idle machine.
 PATIENCE_SECONDS: Final = 20.0
+#: Below what the system gives to whoever asks for any port: ours must stay free until the start.
+PORTS: Final = range(20000, 32000)
 #: Seconds that streams may still run when the daemon is stopped.
 DRAIN_SECONDS: Final = 1
 LOG_TAIL_LINES: Final = 20
@@ -130,12 +133,13 @@ class Program:
         return text.splitlines()[-LOG_TAIL_LINES:]
 
 
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on at this moment."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
+def free_port(ports: Sequence[int] = PORTS) -> int:
+    """Return one of *ports* that is nobody's on loopback at this moment; ``Flop`` if none is."""
+    for port in random.sample(ports, len(ports)):
+        with socket.socket() as listening, contextlib.suppress(OSError):
+            listening.bind(("127.0.0.1", port))
+            return port
+    raise Flop(f"no port from {ports[0]} to {ports[-1]} is free on 127.0.0.1")
 
 
 async def _heard(

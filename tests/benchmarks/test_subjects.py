@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.subjects import TOKEN, Subject, Upstream, aiohttp, bridge, direct, nginx
-from tests.world import free_port
+from tests.ports import free_port
 
 PLAIN = Upstream(4001)
 SECURE = Upstream(4002, "/authority.pem")

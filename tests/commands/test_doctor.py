@@ -13,7 +13,7 @@ from bridge import __version__
 from bridge.commands.doctor import doctor, document, lines
 from bridge.doctor.examination import Examination
 from bridge.doctor.finding import Finding, fail, ok, warn
-from tests.world import free_port
+from tests.ports import free_port
 
 GOOD = ok("port", "it is ours")
 ODD = warn("clock", "it is 90 s behind", "set it")

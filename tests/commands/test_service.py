@@ -15,7 +15,7 @@ from bridge.errors import PortTaken, ServiceError, UsageError
 from bridge.units.label import LABEL, SERVICE, SOCKET
 from tests.fakes import keeper
 from tests.fakes.unit import Unit
-from tests.world import free_port
+from tests.ports import free_port
 
 
 class Machine:

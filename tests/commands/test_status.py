@@ -22,7 +22,8 @@ from bridge.errors import UsageError
 from bridge.service.pidfile import PidFile
 from bridge.service.probe import NOT_RUNNING, SERVING, STRANGE
 from bridge.service.record import Record
-from tests.world import NOBODY, free_port
+from tests.ports import free_port
+from tests.world import NOBODY
 
 INSTANCE = "feedc0ffee"
 HOLDERS = ["nobody", "stale", "elsewhere", "starting", "us", "garbage"]

@@ -103,9 +103,12 @@ def test_log_tail(tmp_path: Path) -> None:
 
 
 def test_free_port() -> None:
-    """A free port is one that can be listened on."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", free_port()))
+    """A free port is one that can be listened on; where there is none, that is said."""
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        assert free_port() != port
+        with pytest.raises(Flop, match=f"no port from {port} to {port} is free"):
+            free_port([port])
 
 
 def test_expect() -> None:

@@ -17,7 +17,8 @@ from bridge.doctor.finding import Level
 from tests.doctor.clinic import TimeServer, about, examined, taken
 from tests.doctor.rows import levels, only, said, troubles
 from tests.fakes.credential import credential_file, write_credential
-from tests.world import NOBODY, World, free_port, world
+from tests.ports import free_port
+from tests.world import NOBODY, World, world
 
 ANSWER = {
     "access_token": "ACCESSsecret9f3b",

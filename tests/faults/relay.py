@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
+from tests.ports import free_port
+
 T = TypeVar("T")
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
@@ -112,7 +114,7 @@ class Relay:
         self.place = host, int(port)
         self._context = context
         self.accepted = 0
-        self.port = 0
+        self.port = free_port()
         self._script: Script | None = None
         self._lines: dict[asyncio.Task[None], Line] = {}
         self._server: asyncio.Server | None = None
@@ -182,7 +184,6 @@ class Relay:
         self._server = await asyncio.start_server(
             self._opened, "127.0.0.1", self.port, limit=1 << 20, ssl=self._context
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
         if (server := self._server) is None:

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.credential import KEYS
+from tests.ports import free_port
 from tests.process.wire import Counter
-from tests.world import World, free_port, installed, world
+from tests.world import World, installed, world
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.fakes.tls import NAME, CertificateAuthority, TunnelProxy
-from tests.world import World, free_port, world
+from tests.ports import free_port
+from tests.world import World, world
 
 T = TypeVar("T")
 
@@ -38,14 +39,14 @@ class Company:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def open(self) -> asyncio.Server:
+    async def open(self) -> None:
         """Listen."""
-        server = await asyncio.start_server(self._opened, "127.0.0.1", 0, ssl=self._context)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+        self._server = await asyncio.start_server(self._opened, "127.0.0.1", 0, ssl=self._context)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """End every connection."""
+        """Listen no more, and end every connection."""
+        self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -120,9 +121,8 @@ def _loop() -> Iterator[Loop]:
 def _company(machine: World, authority: CertificateAuthority, loop: Loop) -> Iterator[Company]:
     """The TLS server."""
     company = Company(machine, authority)
-    server = loop.does(company.open())
+    loop.does(company.open())
     yield company
-    server.close()
     loop.does(company.close())
 
 

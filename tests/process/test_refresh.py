@@ -15,7 +15,8 @@ import pytest
 from tests.fakes.exchange import fingerprint
 from tests.fakes.neighbour import Neighbour
 from tests.fakes.upstream import UNAUTHENTICATED
-from tests.world import World, free_port, world
+from tests.ports import free_port
+from tests.world import World, world
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 

@@ -13,7 +13,7 @@ from bridge.service.account import journal_file
 from bridge.status.gathering import gathered
 from bridge.status.places import located
 from tests.fakes.clock import EPOCH, FakeClock
-from tests.world import free_port
+from tests.ports import free_port
 
 
 def test_the_login_in_the_file_is_told(home: Path) -> None:

@@ -20,6 +20,7 @@ from bridge.wire.failure import ConnectTimeout, ProxyRefused
 from bridge.wire.tls import Authorities
 from tests.fakes.clock import FakeClock
 from tests.fakes.tls import NAME, CertificateAuthority
+from tests.ports import free_port
 from tests.wire.farside import OK, FarSide, Line, Rack, asked, descriptors, fewer_than, turns
 
 SECONDS = 10.0
@@ -46,12 +47,6 @@ async def opened(
         yield connection
     finally:
         connection.fail(ConnectionError("the test is over"))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def exchanged(far: FarSide, connection: Connection) -> bytes:

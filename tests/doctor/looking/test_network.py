@@ -22,7 +22,7 @@ from tests.fakes.clock import EPOCH, FakeClock
 from tests.fakes.exchange import Exchange
 from tests.fakes.loopback import LoopbackServer
 from tests.fakes.tls import NAME, CertificateAuthority, TlsServer, TunnelProxy
-from tests.world import free_port
+from tests.ports import free_port
 
 
 class Server(LoopbackServer):

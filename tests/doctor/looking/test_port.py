@@ -24,7 +24,7 @@ from bridge.doctor.looking.port import (
 )
 from bridge.service import pidfile
 from bridge.service.pidfile import PidFile
-from tests.world import free_port
+from tests.ports import free_port
 
 LINUX = pytest.mark.skipif(not peer.can_tell(), reason="this system does not name owners")
 ME = user(os.geteuid())
