@@ -17,7 +17,7 @@ from tests.fakes.mirror import Order
 from tests.proxy.doorway import Answer
 from tests.soak.errand import Errand
 from tests.soak.host import Keys
-from tests.soak.life import MEBIBYTE, Calm, Life, Report, life
+from tests.soak.life import LIFETIME, MEBIBYTE, Calm, Life, Report, life
 
 FULL = os.environ.get("BRIDGE_TEST_FULL") == "1"
 SECONDS = 1800.0 if FULL else 16.0
@@ -30,7 +30,7 @@ ORDER = Order(seed=3, size=900)
 async def test_a_busy_life_in_bad_weather(tmp_path: Path) -> None:
     """Every answer is right or is seen not to be whole, the login lives, and nothing grows."""
     seed = int(os.environ.get("BRIDGE_TEST_SEED", random.randrange(1 << 30)))
-    async with life(tmp_path, seed) as soak:
+    async with life(tmp_path, seed, LIFETIME if FULL else 12.0) as soak:
         report = await soak.lasts(SECONDS, 20.0 if FULL else 4.0)
     assert report.wrong == [], "\n".join(report.lines())
     assert report.verdicts["whole"] > 100, report.lines()
