@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes import loop
 from tests.secrets.session import spilt
@@ -15,9 +16,14 @@ from tests.world import FOREIGN
 
 
 def pytest_configure() -> None:
-    """Let children be interrupted: whoever runs the tests in the background has Ctrl-C ignored."""
+    """Let children be interrupted, and time nothing: how fast is for the benchmarks to say."""
+    # Whoever runs the tests in the background has Ctrl-C ignored.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile(
+        "untimed", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -136,7 +136,7 @@ def _lives_with(machine: World, name: str) -> None:
     """Start, use and stop with what is there: no traceback, no wait, no content of it shown."""
     machine.prefix = ROOM
     for words in ([], *([["token"]] if name in {"credential", "lock"} else []), ["--stop"]):
-        done = machine.bridge(*words, timeout=15)
+        done = machine.bridge(*words, timeout=45)
         told = (name, words, done.returncode, done.stderr)
         assert "Traceback" not in done.stderr, told
         assert "MemoryError" not in done.stderr, told
@@ -174,7 +174,7 @@ def test_folders_that_everybody_writes_to(nobody: World, folder: str) -> None:
             else:
                 place.symlink_to(leads_to)
             os.chown(place, SOMEBODY, SOMEBODY, follow_symlinks=False)
-            done = nobody.bridge(timeout=15)
+            done = nobody.bridge(timeout=45)
             assert "Traceback" not in done.stderr, (name, done.stderr)
             if done.returncode == 0:
                 nobody.ask()

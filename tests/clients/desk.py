@@ -99,7 +99,7 @@ class Desk:
             cwd=self.place,
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=60,
             check=False,
         )
 

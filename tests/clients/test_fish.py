@@ -75,12 +75,12 @@ def test_universal_variables(desk: Desk, name: str) -> None:
     fish = shutil.which("fish")
     assert fish is not None
     done = subprocess.run(
-        [fish, "-c", lines], env=desk.base, capture_output=True, text=True, timeout=10, check=False
+        [fish, "-c", lines], env=desk.base, capture_output=True, text=True, timeout=60, check=False
     )
     assert desk.environments("claude")[0][name] == ""
     assert done.stdout == "claude speaks\nmine\n"
     started = "\n".join([*launch(made, str(desk.key_file)), start(made, "claude")])
-    subprocess.run([fish, "-c", started], env=desk.base, timeout=10, check=True)
+    subprocess.run([fish, "-c", started], env=desk.base, timeout=60, check=True)
     assert name not in desk.environments("claude")[1]
 
 

@@ -39,7 +39,7 @@ def _mounts() -> bool:
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.timeout(30),
+    pytest.mark.timeout(120),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts disks and becomes other users"),
 ]
 mounted = pytest.mark.skipif(not _mounts(), reason="no mount namespace may be made here")

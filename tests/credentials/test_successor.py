@@ -29,7 +29,9 @@ TOKENS = st.builds(
     type=TEXT,
     extra=st.dictionaries(st.sampled_from(["x", "y"]), st.integers()).map(MappingProxyType),
 )
-same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+same_folder = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def token(number: int) -> Token:

@@ -27,7 +27,7 @@ _ROOT: Final = Path(__file__).parents[2]
 _now: Callable[[], float] = time.time  # noqa: TID251 - a real machine
 _tick: Callable[[], float] = time.monotonic  # noqa: TID251 - as above
 #: Real seconds after which something that should have come to rest has not.
-_PATIENCE: Final = 12.0
+_PATIENCE: Final = 30.0
 #: Real seconds by which a machine that has much to do may be late.
 _SLOW: Final = 5.0
 #: The allocator is told to keep up to 16 MiB (``service.memory``), and has holes.

@@ -109,7 +109,7 @@ def verdict(told: Told, client: RawClient) -> str:
 
 async def view(machine: World, witness: Witness, told: Told, version: str) -> str:
     """Have one answer said and return what is wrong with it or with the next one."""
-    async with asyncio.timeout(15), rawclient(machine.port) as client:
+    async with asyncio.timeout(30), rawclient(machine.port) as client:
         client.bodiless = told.bodiless
         await client.sends(asking(machine.port, told, version))
         sent = await witness.arrives()

@@ -17,7 +17,7 @@ from typing import Final, Literal, cast
 from tests.fakes.clock import FakeClock
 
 #: How long anything on loopback may take, in seconds; it only bounds a test that fails.
-PATIENCE: Final = 8.0
+PATIENCE: Final = 30.0
 
 #: How the other side ended a connection, ``""`` while it has not.
 End = Literal["", "closed", "reset"]

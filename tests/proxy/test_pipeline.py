@@ -41,7 +41,7 @@ async def passage(limits: Limits | None = None) -> AsyncIterator[tuple[Witness, 
 
 async def is_empty(way: Doorway) -> None:
     """Return once no connection is open and nothing is under way."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while list(way.door._connections) or way.door.live:
             await turns(1)
 

@@ -38,7 +38,7 @@ SMALL: Final = (
 @asynccontextmanager
 async def pooled() -> AsyncIterator[tuple[FarSide, Pool]]:
     """A pool, and what it connects to."""
-    async with FarSide() as far, asyncio.timeout(8):
+    async with FarSide() as far, asyncio.timeout(30):
         pool = Pool(FakeClock(), Authorities(untouched()), direct)
         try:
             yield far, pool
@@ -279,7 +279,7 @@ async def test_tls_that_ends_without_a_word(
     """It cuts what has no other end, spares what is whole, and mends nothing."""
     authority = CertificateAuthority(tmp_path)
     trusting = ssl.create_default_context(cafile=str(authority.file))
-    async with FarSide(authority.server_context) as far, asyncio.timeout(8):
+    async with FarSide(authority.server_context) as far, asyncio.timeout(30):
         pool = Pool(FakeClock(), Authorities(trusting), direct)
         connecting = asyncio.create_task(pool.take(far.url, PATIENCE))
         line = await far.accepts()
