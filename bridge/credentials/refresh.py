@@ -132,6 +132,7 @@ class Refresh:
     def _saved(self, predecessor: Token, token: Token) -> Credential | None:
         self._store.recover()
         current = self._store.read()
+        self.journal.resume(current.token if current else None)
         if current is not None and current.token.refresh == predecessor.refresh:
             current = self._store.commit(self._store.reserve(predecessor), token)
         if current is not None and current.token == token:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.credentials.chronicle import KEPT, Outcome, Suspicion, decoded, digest
@@ -312,9 +312,11 @@ class Bridge:
         if isinstance(event, float):
             self.clock.jump(event)
         elif event == "crash":
+            truth.suspicion()  # what was under way is nobody's to end
+            truth.begun = None
             self.journal = Journal(self.path, self.clock)
         elif event == "begin":
-            truth.suspicion()  # what is under way was cut short
+            truth.suspicion()  # another process, which never said how it ended
             self.journal.resume(token(truth.held))
             self.journal.begun(token(truth.held))
             truth.begun = self.clock.now()
@@ -349,6 +351,7 @@ def _folder_of_all() -> Iterator[Path]:
         yield Path(folder)
 
 
+@example(events=["begin", "begin", "crash", "refused"], cut=0.0)
 @given(events=EVENTS, cut=st.floats(0, 1))
 def test_the_words_are_right_whatever_happened(
     folder: Path, events: list[str | float], cut: float

@@ -536,6 +536,23 @@ async def test_unsaved_is_noted(tmp_path: Path, clock: FakeClock) -> None:
         assert outcomes == [Outcome.UNSAVED, Outcome.ROTATED]
 
 
+async def test_a_late_save_keeps_what_others_noted(tmp_path: Path, clock: FakeClock) -> None:
+    """What another process noted while a token was only in memory is still there afterwards."""
+    async with household(tmp_path, clock, store_type=RefusingDisk) as home:
+        home.disk.refusing = True
+        with pytest.raises(Unsaved) as caught:
+            await home.refresh.succeed(due)
+        predecessor, token = caught.value.predecessor.token, caught.value.token
+        other = Journal(home.share_dir / "state" / "journal", clock)
+        other.resume(predecessor)
+        other.begun(predecessor)
+        other.ended(predecessor, Outcome.FAILED)
+        home.disk.refusing = False
+        await home.refresh.save(predecessor, token)
+        outcomes = [each.outcome for each in refreshes_noted(home)]
+        assert outcomes == [Outcome.UNSAVED, Outcome.FAILED, Outcome.ROTATED]
+
+
 async def test_refresh_without_a_journal(
     tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
