@@ -48,7 +48,7 @@ def _base(value: object) -> str:
     if not isinstance(value, str):
         raise Mismatch
     url = value.rstrip("/")
-    if url and (mistake := url_mistake(url)):
+    if value and (mistake := url_mistake(url or value)):  # "/" does not mean "none"
         raise Mismatch(said=mistake)
     if endpoint := next((end for end in _ENDPOINTS if url.endswith(end)), ""):
         raise Mismatch(said=f"write the base URL only, without {endpoint}")

@@ -76,6 +76,7 @@ MISTAKES = [
     # a provider's places
     (f"{ROW}anthropic = 'http://h'", "would carry the credential unencrypted: use https:// (http"),
     (f"{ROW}anthropic = 'h.example/api'", "'h.example/api' is no base URL: write https://HOST"),
+    (f"{ROW}anthropic = '/'", "4: providers.my-gateway.anthropic: '/' is no base URL: write https"),
     (f"{ROW}anthropic = 'https://u:p@h'", "4: providers.my-gateway.anthropic: a base URL has no "),
     (f"{ROW}anthropic = 'https://h?key=k'", "has no user, password, query or fragment"),
     (f"{ROW}anthropic = 'https://h/v1/messages'", "write the base URL only, without /messages"),
@@ -179,6 +180,7 @@ def test_mistake(text: str, part: str) -> None:
         ({"BRIDGE_DEFAULT_PROVIDER": "zia"}, {}, "BRIDGE_DEFAULT_PROVIDER: there is no provider"),
         ({"KIMI_CODE_OAUTH_HOST": "http://k.example"}, {}, "KIMI_CODE_OAUTH_HOST: 'http://k"),
         ({"KIMI_OAUTH_HOST": "k"}, {}, "KIMI_OAUTH_HOST: 'k' is no base URL"),
+        ({"KIMI_CODE_BASE_URL": "/"}, {}, "KIMI_CODE_BASE_URL: '/' is no base URL: write https"),
         ({"KIMI_CODE_BASE_URL": "http://u:p@k"}, {}, "KIMI_CODE_BASE_URL: a base URL has no user"),
         ({}, {"port": 0}, "--port: expected a whole number from 1 to 65535, not 0"),
         ({}, {"log_level": "warn"}, "--log-level: expected one of"),
