@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import peer
 from tests.power.processes import kin
 from tests.process.wire import LAST_CHUNK, Counter, asking
 from tests.verdicts import record
@@ -45,10 +46,18 @@ def fated(machine: World, step: str) -> Iterator[None]:
 
 
 def ended(machine: World) -> None:
-    """Return once no process of the machine is left; the dead let go of their files a bit later."""
+    """Return once no process of the machine is left, nor what was open in it.
+
+    The dead have no environment any more, but let go of files and sockets a bit later.
+    """
     until = _now() + 20
-    while (left := kin(machine)) or not unlocked(machine.pid_file):
+    while (left := kin(machine)) or not unlocked(machine.pid_file) or listens(machine):
         assert _now() < until, left
+
+
+def listens(machine: World) -> bool:
+    """Say whether anybody listens on the machine's port."""
+    return any(peer.listener(address, machine.port) for address in ("127.0.0.1", "::1"))
 
 
 def unlocked(path: Path) -> bool:
