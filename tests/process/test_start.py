@@ -103,9 +103,9 @@ def test_a_crash_leaves_a_file_that_does_not_lie(machine: World) -> None:
     pid = machine.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    while machine.bridge("--check").returncode == 0:
-        pass
-    assert machine.bridge("--check").returncode == 1
+    while (code := machine.bridge("--check").returncode) in {0, 4}:
+        pass  # the kernel has not let go of the port yet
+    assert code == 1
     machine.start()
     assert machine.bridge("--check").returncode == 0
 
