@@ -85,8 +85,8 @@ async def stream(cast: Cast) -> None:
 
     cast.stage.turns.append(Turn(permits=permits))
     answer = await _ask(cast, arrived)
-    exchange = cast.stage.exchanges[-1]
     expect(answer.status == 200 and not answer.broken, f"HTTP {answer.status} {answer.broken}")
+    exchange = cast.stage.exchanges[-1]
     expect(answer.digest == exchange.digest, "what arrived is not what was sent")
     expect(exchange.body == QUESTION, "the API got another question than was asked")
     expect(exchange.credentials == 1, "the client's own key went to the API")

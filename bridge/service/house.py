@@ -116,7 +116,7 @@ class House:
             "version": __version__,
             "pid": os.getpid(),
             "port": self._port,
-            "started_at": round(self._started_at),
+            "started_at": int(self._started_at),  # never ahead of now
             "uptime_seconds": round(self._clock.monotonic() - self._began),
             "streams": tally.live,
             "requests": tally.requests,
