@@ -178,11 +178,15 @@ class World:
 
     def foreground(self, *words: str) -> subprocess.Popen[str]:
         """Start the daemon as a child of ours and return once it serves; it logs to *log*, too."""
-        with self._stderr.open("a") as stderr:  # a pipe that nobody reads would stop it in time
-            child = self.spawn("--foreground", *words, stderr=stderr)
+        child = self.unattended(*words)
         while self.bridge("--check").returncode != 0:
             assert child.poll() is None, self.log
         return child
+
+    def unattended(self, *words: str) -> subprocess.Popen[str]:
+        """Start the daemon as a child of ours and return at once; it logs to *log*, too."""
+        with self._stderr.open("a") as stderr:  # a pipe that nobody reads would stop it in time
+            return self.spawn("--foreground", *words, stderr=stderr)
 
     def draining(self) -> None:
         """Return once the daemon has stopped listening, which it does when told to stop."""

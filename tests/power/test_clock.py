@@ -41,6 +41,17 @@ def unharmed(machine: World) -> dict[str, Any]:
     return state
 
 
+def started(machine: World) -> None:
+    """Start the daemon and return once it serves.
+
+    Nobody looks at its PID file meanwhile: it would pause then and try again, and with a monotonic
+    clock that goes on libfaketime lets nobody sleep (EINVAL).
+    """
+    daemon = machine.unattended()
+    while "daemon started" not in machine.log:
+        assert daemon.poll() is None, machine.log
+
+
 def crowd(machine: World, number: int) -> set[int]:
     """Let so many ask at once, and return the statuses of their answers."""
     with ThreadPoolExecutor(number) as people:
@@ -57,7 +68,7 @@ def timed(act: Callable[[], object]) -> float:
 def test_forwards_over_the_expiry(machine: World, clock: WallClock) -> None:
     """A jump beyond the token's end costs one refresh for all who ask, and no request."""
     machine.log_in()
-    machine.foreground()
+    started(machine)
     assert machine.ask()[0] == 200
     clock.turn(2 * HOUR)
     taken = timed(lambda: crowd(machine, 25))
@@ -73,7 +84,7 @@ def test_backwards_after_a_refresh(machine: World, clock: WallClock) -> None:
     The first 401 of the provider heals it, and its client sees none of that.
     """
     machine.log_in()
-    machine.foreground()
+    started(machine)
     clock.turn(8 * HOUR)
     assert machine.ask()[0] == 200
     clock.turn(0)
@@ -89,7 +100,7 @@ def test_backwards_after_a_refresh(machine: World, clock: WallClock) -> None:
 def test_back_and_forth(machine: World, clock: WallClock) -> None:
     """However often the clock jumps, each jump costs one refresh at most, and no request fails."""
     machine.log_in()
-    machine.foreground()
+    started(machine)
     for number, off in enumerate(TURNS, 1):
         clock.turn(off)
         assert crowd(machine, 5) == {200}
@@ -103,7 +114,7 @@ def test_back_and_forth(machine: World, clock: WallClock) -> None:
 def test_a_jump_in_the_middle_of_a_refresh(machine: World, clock: WallClock, off: int) -> None:
     """Who waits for the refresh gets its token, which lives as long as the clock says by then."""
     machine.log_in(expires_at=_now() - 1)
-    machine.foreground()
+    started(machine)
     machine.authorization.set(hold_after=1)
     with ThreadPoolExecutor() as people:
         asked = people.submit(machine.ask)
@@ -120,7 +131,7 @@ def test_a_jump_in_the_middle_of_a_refresh(machine: World, clock: WallClock, off
 def test_a_server_in_trouble_and_a_jump(machine: World, clock: WallClock) -> None:
     """What restrains tries goes by the other clock: a jump neither hastens nor prolongs it."""
     machine.log_in(expires_at=_now() + 300)  # stale, and good for a while
-    machine.foreground()
+    started(machine)
     machine.authorization.ask("answer", status=400, body='{"error": "invalid_request"}', times=9)
     assert machine.ask()[0] == 200
     machine.until(lambda: "token refresh failed" in machine.log)
@@ -141,7 +152,7 @@ def test_an_unused_login_is_renewed(machine: World, clock: WallClock) -> None:
     """
     machine.authorization.set(expires_in=4)
     machine.log_in()  # the keeper looks every second
-    machine.foreground()
+    started(machine)
     clock.turn(4 * DAY)
     machine.until(lambda: unharmed(machine)["refreshes"] == 1)
     clock.turn(-4 * DAY)
@@ -204,7 +215,7 @@ def _code(machine: World) -> str:
 @pytest.mark.parametrize("off", [-DAY, 2 * HOUR])
 def test_a_login_that_is_pending(machine: World, clock: WallClock, off: int) -> None:
     """A code that was shown before the jump works after it, or the next request shows another."""
-    machine.foreground()
+    started(machine)
     first = _code(machine)
     clock.turn(off)
     if off < 0:
@@ -223,7 +234,7 @@ def test_a_login_that_is_pending(machine: World, clock: WallClock, off: int) -> 
 def test_a_connection_that_is_kept(machine: World, clock: WallClock) -> None:
     """No connection of a client or a provider is given up because of a jump."""
     machine.log_in()
-    machine.foreground()
+    started(machine)
     connection = http.client.HTTPConnection("127.0.0.1", machine.port, timeout=30)
     for off in (0, DAY, -DAY):
         clock.turn(off)
