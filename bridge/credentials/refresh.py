@@ -132,6 +132,7 @@ class Refresh:
     def _saved(self, predecessor: Token, token: Token) -> Credential | None:
         self._store.recover()
         current = self._store.read()
+        # Others may have noted something while the token was only in memory.
         self.journal.resume(current.token if current else None)
         if current is not None and current.token.refresh == predecessor.refresh:
             current = self._store.commit(self._store.reserve(predecessor), token)
@@ -181,7 +182,7 @@ class Refresh:
         try:
             reply = await self._endpoint.send(refresh_request(self._oauth, token, self._headers()))
             new = refreshed(self._oauth, token, reply, self._clock.now())
-        except Exception as error:
+        except Exception as error:  # whatever it was, the journal has to hear of it
             await asyncio.to_thread(self._give_up, successor, error)
             raise
         except BaseException:

@@ -87,7 +87,7 @@ class Folder:
                 os.fchmod(file.fileno(), 0o644)  # there is no secret in it
                 os.fsync(file.fileno())
             Path(new).rename(self.path / name)
-        except BaseException:
+        except BaseException:  # a draft must not stay behind, whatever stopped it
             Path(new).unlink()
             raise
 
